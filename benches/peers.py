@@ -1,16 +1,16 @@
-"""Compares the speed of alb2parquet with general engines.
+"""Compares the speed of alb2parquet with that of general-purpose engines.
 
     scripts/bench-peers [--cases …] [--tools …] [--rounds …] [--threads …] [--level …] [--spark]
 
-Each tool reads the objects of a log tree. It converts `-` to NULL, times to timestamps, codes, ports and byte counts to
-integers, and durations to doubles, and splits addresses with ports and the request into columns. It then writes Parquet
-with Zstandard to hive partitions by account, region, year, month and day, which it takes from the object's path. The
-other tools compress at the level of `--level`, 3 by default; alb2parquet has fixed levels below zero. Compare times
-together with the sizes of the outputs. Only alb2parquet also handles older eras, irregular lines, rejects, damaged
-objects, accounting and dataset state.
+Each tool reads the objects in a log tree and parses all fields: `-` becomes NULL, times become timestamps, durations
+become doubles, and codes, ports and byte counts become integers. Addresses and request lines are split into columns.
+The tool then writes Parquet files with Zstandard compression to hive partitions by account, region, year, month and
+day. The partition values come from the object's path. The other tools use the compression level that `--level` sets
+(default 3); alb2parquet uses fixed negative levels. Compare the output sizes along with the times. Only
+alb2parquet also handles older eras, irregular lines, rejects, damaged objects, accounting and dataset state.
 
-Every run is a separate process with the same number of threads. For the other engines, this is a Python process, and
-its startup counts. Time is wall time, and memory is the maximum resident set size. Each round runs all tools in turn,
+Every run is a separate process with the same number of threads. The other engines run in Python, and their times
+include its startup. Time is wall time, and memory is the maximum resident set size. Each round runs all tools in turn,
 so that a busy period on the machine affects all of them. The tables show medians. After every run, DuckDB reads the
 output: all outputs must have the same number of rows and partitions, and the same sum of row hashes.
 """
@@ -40,7 +40,7 @@ FLOORS = {"decompress only, libdeflate": [], "decompress only, flate2 stream": [
 class Field(NamedTuple):
     """A field of a log line."""
 
-    # Unlike every column, so that expressions can refer to both.
+    # Differs from all column names, so that expressions can refer to both fields and columns.
     name: str
     # text, an SQL number type, time, seconds (a time without fraction and zone), endpoint or request
     kind: str
@@ -48,7 +48,7 @@ class Field(NamedTuple):
 
 
 class Log:
-    """A log type: the names of its objects, and the fields of a line as `columns:kind`."""
+    """A log type: its table, the ending of its object names, and its fields as `columns:kind`."""
 
     def __init__(self, table, ending, fields, has_quotes=True):
         self.table, self.ending, self.has_quotes = table, ending, has_quotes
@@ -90,10 +90,10 @@ LOGS = {
 
 
 class Case(NamedTuple):
-    """A tree of logs of one type."""
+    """A tree of logs of a single type."""
 
     log: Log
-    # Options of scripts/generate-logs.
+    # Options for scripts/generate-logs.
     options: str
 
 
@@ -115,7 +115,7 @@ CASES = {
         LOGS["access"],
         "--fields 36 --accounts 1 --regions 1 --balancers 4 --days 1 --objects-per-day 48 --rows-per-object 8000",
     ),
-    # The other load balancers, with about as much text as `many`.
+    # Other types of load balancers, with about as much text as `many`.
     "nlb": Case(
         LOGS["nlb_tls"],
         "--logs nlb_tls --accounts 2 --regions 2 --balancers 1 --days 2 --objects-per-day 42 --rows-per-object 16000",
@@ -364,10 +364,10 @@ def main():
 
 
 def jobs_for(log, tools, threads):
-    """Returns the tools to run on a log, each with a number of threads.
+    """Returns the tools to run on a log, each with its thread count.
 
-    Single-threaded runs show the gain from parallelism. For the lower bounds, they show how much gain this machine
-    allows.
+    Single-threaded runs show how much each tool gains from parallelism. The runs for the lower bounds show how much
+    gain this machine allows.
     """
     floors = [floor for floor in FLOORS if log.ending.endswith(".gz")]
     jobs = []
@@ -456,7 +456,7 @@ def measure(job, case, source, level):
 
 
 def content(log, dataset):
-    """Returns a dataset's row count, its partition count, and the sum of the hashes of its rows."""
+    """Returns a dataset's row count, partition count, and sum of row hashes."""
     import duckdb
 
     # Some engines do not parse decimals exactly.
@@ -515,7 +515,7 @@ def table(case, source, results, first):
 
 
 def comparisons(medians, first):
-    """Compares the first tool with the lower bounds, and every job with the same job on a single thread."""
+    """Compares the first tool with the lower bounds, and each job with its single-threaded equivalent."""
     tool, threads = first
     for floor in FLOORS:
         if first in medians and (floor, threads) in medians:
@@ -527,7 +527,7 @@ def comparisons(medians, first):
 
 
 def machine(tools):
-    """Returns the machine and the versions of the tools."""
+    """Returns a description of the machine and the tools' versions."""
     from importlib import metadata
 
     cpu = platform.processor() or platform.machine()

@@ -1,5 +1,5 @@
-//! Measures the memory and time that planning and claiming take, with a synthetic store that lists any number of
-//! objects and has claims for all or none of the objects.
+//! Measures the memory and time that planning and claiming take. A synthetic store lists as many objects as requested,
+//! of which either all or none are claimed.
 //!
 //!     cargo bench --bench plan -- [OBJECTS [PARTITIONS]]
 
@@ -37,8 +37,8 @@ const REMOTE_PARTITIONS: u64 = 300;
 const LATENCY: Duration = Duration::from_millis(20);
 const DESCRIPTION: &str = r#"{"format_version":2,"layout":"hive","conditional_creates":true}"#;
 
-/// A store that generates a listing, and a dataset in which all or none of the objects are claimed. Writes are
-/// discarded.
+/// A store that generates a listing and the state of a dataset in which all or none of the objects are claimed. It
+/// discards writes.
 #[derive(Debug)]
 struct Synthetic {
     objects: u64,
@@ -58,7 +58,7 @@ fn never<T>(operation: &str) -> Result<T> {
     Err(Error::NotImplemented { operation, implementer: "synthetic".to_owned() })
 }
 
-/// Returns the account and the day of a partition.
+/// Returns a partition's account and day.
 fn partition(number: u64) -> (u64, NaiveDate) {
     let first = NaiveDate::from_ymd_opt(2016, 1, 1).expect("a valid day");
     (100_000_000_000 + number % 20, first + Days::new(number / 20))
@@ -93,7 +93,7 @@ impl Synthetic {
         self.objects.div_ceil(self.partitions)
     }
 
-    /// Returns the contents of a file of the dataset.
+    /// Returns the contents of a file in the dataset.
     fn text(&self, path: &str) -> Option<Vec<u8>> {
         if path.ends_with("dataset.json") {
             return Some(DESCRIPTION.into());
@@ -115,7 +115,7 @@ impl Synthetic {
     }
 }
 
-/// Returns a number that is different for each object, like a CRC-32.
+/// Returns a different number for each object, in place of its CRC-32.
 fn hash_of(url: &str) -> u32 {
     url.bytes().fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
 }
@@ -323,7 +323,7 @@ fn main() {
     }
 }
 
-/// Counts the bytes that are written.
+/// A writer that counts bytes and discards them.
 struct Counted(usize);
 
 impl Write for Counted {

@@ -2,10 +2,10 @@
 
     scripts/bench-s3 [--cases …] [--latencies …] [--tools …] [--rounds …] [--threads …] [--max-requests …]
 
-The server is versitygw, and toxiproxy delays its responses. Both run on this machine, so they compete with the
-tools for its cores: even without a delay, a conversion from the bucket takes longer than one from disk. The output is
-on disk in every case. Each round runs all tools in turn. The table shows the medians of the wall times, and their ratio
-to alb2parquet from disk.
+The server is versitygw, and toxiproxy delays its responses. Both run on this machine and compete with the tools for its
+cores. A conversion from the bucket therefore takes longer than one from disk even without a delay. The output is on
+disk in every case. Each round runs all tools in turn. The table shows median wall times, and their ratios to the time
+that alb2parquet takes from disk.
 """
 
 import argparse
@@ -26,7 +26,7 @@ WORK = peers.ROOT / "target" / "bench-s3"
 BUCKETS = WORK / "buckets"
 OUT = WORK / "out"
 KEY, SECRET = "testing", "topsecret"
-# Options of scripts/generate-logs. `mid` has objects of 700 KB, `small` has 20,000 objects of 8 KB.
+# Options for scripts/generate-logs. `mid` has objects of 700 KB; `small` has 20,000 objects of 8 KB.
 peers.CASES.update(
     mid="--accounts 2 --regions 1 --balancers 2 --days 2 --objects-per-day 40 --rows-per-object 6700",
     small="--accounts 2 --regions 1 --balancers 5 --days 2 --objects-per-day 1000 --rows-per-object 80",
@@ -49,7 +49,7 @@ def main():
     sources = {case: peers.generate(case) for case in cases}
     BUCKETS.mkdir(parents=True, exist_ok=True)
     for case, source in sources.items():
-        # A directory is a bucket, and the files in it are objects.
+        # The server treats each directory as a bucket, and the files in it as objects.
         shutil.rmtree(BUCKETS / case, ignore_errors=True)
         subprocess.run(["cp", "-rl", source, BUCKETS / case], check=True)
     print(f"\n{peers.machine(arguments.tools.split(','))}\n")
@@ -67,7 +67,7 @@ def free_port():
 
 
 def start(stack, command, port, **options):
-    """Starts a server that ends with the stack. Returns its address."""
+    """Starts a server that stops when the stack is closed. Returns its address."""
     log = stack.enter_context(open(WORK / f"{os.path.basename(command[0])}.log", "w"))
     process = subprocess.Popen(command, stdout=log, stderr=log, **options)
     stack.callback(process.wait)
@@ -133,7 +133,7 @@ def measure(case, source, addresses, arguments):
 
 
 def run(tool, case, source, address, arguments):
-    """Runs a tool once, from disk if there is no address. Returns its time in seconds, and facts about the run."""
+    """Runs a tool once, from disk if there is no address. Returns the time in seconds, and facts about the run."""
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.parent.mkdir(parents=True, exist_ok=True)
     # Flush the output of earlier runs to disk, and load the input into the page cache.

@@ -1,4 +1,4 @@
-"""Compares the speed of scripts/spark_convert.py on a small cluster with that of the program alone.
+"""Compares the speed of scripts/spark_convert.py on a small cluster with the speed of the program alone.
 
 Usage: spark.py SOURCE WORK PROGRAM ROUNDS
 

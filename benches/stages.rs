@@ -1,6 +1,5 @@
 //! Measures each stage of a conversion separately, on one thread, in decompressed bytes per second.
-//!
-//! `cargo bench` runs the stages on text generated from the sample logs of the repository. Every iteration checks its
+//! `cargo bench` runs the stages on text generated from the repository's sample logs. Every iteration checks its
 //! result.
 
 use std::hint::black_box;
@@ -24,8 +23,8 @@ use flate2::write::GzEncoder;
 const TEXT: usize = 4 << 20;
 const KEY: &str = "AWSLogs/123456789012/elasticloadbalancing/eu-west-1/2025/07/19/object.log.gz";
 
-/// Takes a log type's valid modern lines from the samples, and repeats them until they fill an object. Each repetition
-/// has different IDs or durations, so that the text is as hard to compress as real logs.
+/// Returns the valid lines with current fields from the samples of a log type, repeated until they fill an object. IDs
+/// or durations differ in each repetition, so that the text is as hard to compress as real logs.
 fn sample_text(log_type: LogType) -> Vec<u8> {
     let (mark, also) = match log_type {
         LogType::Access => ("\"Root=1-", " TID_"),
@@ -79,7 +78,7 @@ fn sample_text(log_type: LogType) -> Vec<u8> {
                 .wrapping_add(1_442_695_040_888_963_407);
             let (own, replaced) = match log_type {
                 LogType::HealthCheck => (format!("{:07}", state >> 41), 7),
-                // The first digits of a number of milliseconds, and the last digits of a number of seconds.
+                // The first digits of a duration in milliseconds, and the last digits of a duration in seconds.
                 LogType::NlbTls => (format!("{}", state >> 54), 0),
                 LogType::Classic => (format!("{:04}", state >> 51), 4),
                 _ => (format!("{:08x}", state >> 32), 8),

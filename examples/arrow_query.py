@@ -1,10 +1,10 @@
-"""Runs a DuckDB query on an Arrow stream from stdin, which is available as the table `logs`.
+"""Runs a DuckDB query on an Arrow stream from stdin. The query can refer to the stream as the table `logs`.
 
 Requires the packages duckdb and pyarrow.
 
     arrow_stream OBJECT | python3 arrow_query.py "SELECT elb_status_code, count(*) FROM logs GROUP BY 1"
 
-DuckDB reads the stream batch by batch, and keeps in memory only the data that the query needs.
+DuckDB reads the stream batch by batch and keeps only the data that the query needs in memory.
 """
 
 import sys

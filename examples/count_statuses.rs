@@ -1,4 +1,4 @@
-//! Counts the status codes in the access logs of a directory.
+//! Counts the status codes in the access logs below a directory.
 //!
 //! ```sh
 //! cargo run --example count_statuses -- DIRECTORY
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut rejects = 0;
     for path in files(Path::new(&directory))? {
         let Some(path) = path.to_str() else { continue };
-        // Skip everything that is not named like an access log.
+        // Skip files whose names are not those of access logs.
         if !Key::parse(path).is_ok_and(|key| key.partition.log_type == LogType::Access) {
             continue;
         }

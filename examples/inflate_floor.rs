@@ -1,5 +1,5 @@
-//! Decompresses every `.log.gz` file below a directory and discards the result. The elapsed time is a lower bound for
-//! any conversion of the same files.
+//! Decompresses every `.log.gz` file below a directory and discards the result. No conversion of the same files can
+//! take less than the elapsed time.
 //!
 //! `cargo run --release --example inflate_floor -- DIRECTORY [--threads N] [--stream]`
 

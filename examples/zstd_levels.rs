@@ -3,9 +3,8 @@
 //! ```text
 //! cargo run --release --example zstd_levels -- FILE.parquet COLUMN...
 //! ```
-//!
-//! Splits each column into pages as the encoder does, compresses them with Huffman-coded literals, and prints the bytes
-//! and the nanoseconds of CPU time per row for each level. Requires Linux.
+//! Splits each column into pages as the encoder does, and compresses the pages with Huffman-coded literals. For each
+//! level, prints the compressed bytes and the CPU time in nanoseconds, both per row. Requires Linux.
 
 #![allow(clippy::print_stdout)] // a program, not the library
 
@@ -47,7 +46,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Returns the pages of a column in PLAIN encoding, and the number of rows.
+/// Returns a column's pages in PLAIN encoding, and the number of rows.
 fn pages(path: &str, column: &str) -> Result<(Vec<Vec<u8>>, usize)> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
     let mask = ProjectionMask::columns(builder.parquet_schema(), [column]);
@@ -61,7 +60,7 @@ fn pages(path: &str, column: &str) -> Result<(Vec<Vec<u8>>, usize)> {
     Ok((pages, rows))
 }
 
-/// Returns the values of an array in PLAIN encoding.
+/// Returns an array's values in PLAIN encoding.
 fn plain(array: &ArrayRef) -> Vec<u8> {
     macro_rules! numbers {
         ($kind:ty) => {

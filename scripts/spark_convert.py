@@ -4,8 +4,8 @@
     spark-submit --files alb2parquet spark_convert.py SOURCE... --out DATASET [OPTIONS]
 
 Spark schedules, retries and speculates; the program `alb2parquet` converts. The driver plans (`alb2parquet plan --jsonl`)
-and assigns the batches to tasks. A task pipes its batches to `alb2parquet convert --batches -`. Tasks need no coordination:
-batches are claimed, so converting one twice is idempotent.
+and assigns the batches to tasks. A task pipes its batches to `alb2parquet convert --batches -`. Tasks need no
+coordination: batches are claimed, so converting a batch is idempotent.
 
 Notebooks call `convert(spark, sources, out)`, which returns a DataFrame with one row per batch. Needs pyspark 3.5 or later, a
 session with a `sparkContext`, and Python 3.9 or later.
@@ -44,9 +44,9 @@ from pyspark.sql import SparkSession
 PROGRAM = "alb2parquet"
 DONE, REJECTS, OBJECTS, FAILED, LEFT_OUT = 0, 1, 2, 3, 4
 
-# Approximate compressed bytes per task. Converting this many takes several seconds; starting a task takes up to one.
+# Approximate compressed bytes per task. Converting them takes several seconds; starting a task takes up to one second.
 TASK_BYTES = 256 << 20
-# Minimum number of tasks per slot, so that the last task is a small part of the job.
+# Minimum number of tasks per slot. With too few tasks, slots would be idle while the last task runs.
 TASKS_PER_SLOT = 4
 # More tasks would overload the driver.
 MAX_TASKS = 50_000
@@ -67,7 +67,7 @@ COLUMNS = {
     "host": "string",
     "attempt": "int",
 }
-# Object counts by outcome. Their sum is the number of objects in the batch.
+# Object counts by outcome, which add up to the number of objects in the batch.
 OUTCOMES = ["objects", "converted_before", "archived", "duplicate", "failed"]
 
 Batch = collections.namedtuple("Batch", "id size objects line")
@@ -92,8 +92,8 @@ def convert(spark, sources, out, binary=None, executor_binary=None, plan_options
     `binary` is the path of the program; by default, the function searches for it. Executors get a copy, unless
     `executor_binary` is the path of the program on the executors. Options are lists of arguments, such as
     `["--from", "2025-07-01"]`. `threads` is the number of worker threads per task, by default `spark.task.cpus`.
-    Raises RunFailed where the exit code would be 3. Objects that cannot be listed are named on stderr, and objects
-    that cannot be read are named in the column `failures`.
+    Raises RunFailed in the cases in which the script exits with 3. Objects that cannot be listed are named on stderr,
+    and objects that cannot be read are named in the `failures` column.
     """
     binary = find_on_driver(binary)
     plan = make_plan(binary, sources, absolute(out), plan_options)
@@ -118,7 +118,7 @@ def find_on_driver(binary=None):
 
 
 def executable(path):
-    """Returns the path of the file, or of an executable copy: files from a bucket are not executable."""
+    """Returns the path of the file or, if it came from a bucket and is not executable, of an executable copy."""
     path = os.path.abspath(path)
     if os.access(path, os.X_OK):
         return path
@@ -151,10 +151,10 @@ def make_plan(binary, sources, out, options=()):
 
 
 def share(batches, slots, task_bytes=TASK_BYTES):
-    """Assigns batches to tasks of about the same size. The tasks are in descending order of size.
+    """Assigns batches to tasks of similar size, and returns the tasks in descending order of size.
 
     Each batch goes to the task with the fewest bytes. A large batch therefore gets a task to itself, and small batches
-    share one, which amortizes the cost of starting a process. Spark starts tasks in order, so the last ones are small
+    share one, which amortizes the cost of starting a process. Spark starts tasks in order, so the last tasks are small
     and the job does not wait for a straggler.
     """
     total = sum(batch.size for batch in batches)
@@ -254,7 +254,7 @@ def summarize(outcomes, plan, tasks, planning_seconds, converting_seconds):
 
 
 def exit_code(summary, max_rejects):
-    """Returns the exit code that `convert` would return."""
+    """Returns the exit code, with the same meaning as in `convert`."""
     if summary["failed"] or summary["failures"] or not summary["plan_complete"]:
         return OBJECTS
     if summary["logs_not_converted"]:
@@ -375,7 +375,7 @@ def start(command, stdin):
 
 
 def ended_with_parent():
-    """Returns a function to call in a new process, so that it gets SIGTERM when this process ends for any reason.
+    """Returns a function that makes a new process receive SIGTERM when this process ends for any reason.
 
     When Spark kills a task, such as the slower of two speculative copies, it kills the Python worker with SIGKILL.
     Without this function, the program would keep running. That would be harmless to the dataset, because batches are

@@ -14,7 +14,7 @@ fn root() -> &'static Path {
 /// Files directly in `src`, to which the import rule does not apply.
 const ROOT: [&str; 3] = ["lib.rs", "main.rs", "internals.rs"];
 
-/// Returns the path (relative to `src`) and the text of every source file.
+/// Returns every source file's path (relative to `src`) and text.
 fn sources() -> Vec<(String, String)> {
     fn visit(dir: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).unwrap() {
@@ -126,7 +126,7 @@ fn folders_import_only_from_folders_before_them() {
     assert!(checked > 300, "only {checked} imports were found: does this test still parse them?");
 }
 
-/// The import rule would allow these imports, but the store code must work for files of any kind.
+/// The import rule alone would allow these imports, but the store code must not depend on the kinds of files stored.
 #[test]
 fn stores_do_not_depend_on_logs() {
     for (file, text) in sources().iter().filter(|(file, _)| file.starts_with("store")) {
@@ -182,13 +182,13 @@ fn flags_and_commands() -> (BTreeSet<String>, BTreeSet<String>) {
     (flags.map(ToOwned::to_owned).collect(), commands.map(ToOwned::to_owned).collect())
 }
 
-/// Returns the first flag, command or environment variable in a line of code that only `cli` may name.
+/// Returns the first flag, command or environment variable in a line of code. Only `cli` may name these.
 fn of_command_line<'a>(
     code: &str,
     flags: &'a BTreeSet<String>,
     commands: &'a BTreeSet<String>,
 ) -> Option<&'a str> {
-    // Messages may name the flags of these programs, which print object lists.
+    // Messages may name flags of these programs, which print object lists.
     const OTHERS: [&str; 3] = ["aws s3 ", "aws s3api ", "s5cmd "];
     if code.contains("ALB2PARQUET_") {
         return Some("ALB2PARQUET_");

@@ -75,7 +75,7 @@ impl Reader {
         self.0.next().ok_or_else(|| "the statement ends too early".to_owned())
     }
 
-    /// Consumes the given words if they come next. Returns whether they did.
+    /// Consumes the given words if they are next. Returns whether they were.
     fn takes(&mut self, words: &str) -> bool {
         let words: Vec<Token> = words.split(' ').map(|word| Token::Word(word.to_owned())).collect();
         let found = self.0.as_slice().starts_with(&words);
@@ -230,7 +230,7 @@ fn create_table(statement: &str) -> Read<Table> {
     Ok(table)
 }
 
-/// Checks that every table property is known, and that each partition column has the properties that its type requires.
+/// Checks that all table properties are known, and that each partition column has the properties required by its type.
 fn projection(table: &Table, location: &str) -> Read<()> {
     let mut left = table.properties.clone();
     if let Some(other) = left.remove("classification").filter(|value| value != "parquet") {

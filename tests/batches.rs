@@ -40,7 +40,7 @@ fn plan(world: &World, args: &[&str]) -> Vec<String> {
     run.stdout.lines().map(ToOwned::to_owned).collect()
 }
 
-/// Returns the lines of a plan that was made without a dataset.
+/// Returns the lines of a plan made without a dataset.
 fn plan_without_dataset(world: &World) -> Vec<String> {
     let source = world.source();
     let run = run(&["plan", source.to_str().unwrap(), "--jsonl", "--to", "2099-12-31"]).expect(0);
@@ -190,7 +190,8 @@ fn converting_a_batch_again_changes_nothing() {
     assert_eq!(tree(&world.out()), before, "nothing is written");
 }
 
-/// A batch file may combine plans made at different times. No object is converted twice, even if no claim lists it yet.
+/// A batch file may combine plans made at different times. No object is converted twice, even if several of the plans
+/// contain it.
 #[test]
 fn overlapping_batches_convert_each_object_once() {
     let world = world();

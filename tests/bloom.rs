@@ -50,7 +50,7 @@ fn a_filter_contains_all_values_of_its_column() {
             "{matches} of 20,000 absent values match the filter of {name}"
         );
     }
-    // The size of a filter depends on the number of distinct values, not on the maximum size of a row group.
+    // The size of a filter depends on the number of distinct values, not on the maximum row group size.
     let bytes = |at: usize| filters[at].1.num_blocks() * 32;
     assert!((16 << 10..64 << 10).contains(&bytes(1)), "{} bytes of trace_id", bytes(1));
     assert!(bytes(0) <= 1 << 10, "{} bytes of client_ip", bytes(0));

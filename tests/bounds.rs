@@ -1,4 +1,4 @@
-//! An object's memory use is bounded by its output (text and rejects), regardless of its compressed size.
+//! The memory used for an object is bounded by its text and rejects, regardless of its compressed size.
 
 use alb2parquet::internals::decode::decoder::{Decoder, MAX_REJECTS};
 use alb2parquet::internals::decode::tokenizer::MAX_LINE;
@@ -13,8 +13,8 @@ use crate::support::{
 /// Number of lines in a tile. The decoder never stops in the middle of a tile, so it can exceed its limits by one tile.
 const TILE: usize = 64;
 
-/// Decodes the segments of one object, and checks the number of rejects after each call. Returns the outcome and the
-/// number of calls.
+/// Decodes an object's segments, and checks the number of rejects after each call. Returns the outcome and the number
+/// of calls.
 fn decode_bounded(segments: &[&[u8]]) -> (Outcome, usize) {
     let mut decoder = Decoder::new(LogType::Access.table());
     let mut decompressed = segments_of(segments);
@@ -71,7 +71,7 @@ fn long_rejects_are_decoded_in_several_calls() {
     assert!(outcome.rejects.iter().all(|r| (r.raw_length, r.raw.len()) == (65_537, MAX_RAW)));
 }
 
-/// File contents depend on where record batches end, so a normal number of rejects must not split a batch.
+/// File contents depend on where record batches end, so a usual number of rejects must not end a batch early.
 #[test]
 fn few_rejects_are_decoded_in_one_call() {
     let lines: Vec<String> = (0..MAX_REJECTS - 1).map(|number| number.to_string()).collect();
@@ -124,7 +124,7 @@ fn batches_of_many_partitions_share_a_memory_limit() {
             char::from(b'a' + (state >> 24) as u8 % 26)
         })
         .collect();
-    // gzip compresses the repeated noise well, but no two values in a column page share a prefix.
+    // gzip compresses the repeated noise well, but no two values on the same column page share a prefix.
     let line = |number| {
         Line::of(30).with(13, &format!("\"GET https://h:443/{number}{noise} HTTP/1.1\"")).text()
     };

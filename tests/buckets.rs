@@ -1,4 +1,4 @@
-//! Datasets in buckets on a server contain the same rows as datasets on disk, even if requests fail.
+//! Datasets in buckets contain the same rows as datasets on disk, even if requests fail.
 //!
 //! `scripts/s3-test` and `scripts/emulators-test` start servers and run these tests. Without a server they are ignored.
 
@@ -34,7 +34,7 @@ fn alb2parquet(name: &str, source: &str, out: &str, args: &[&str]) -> Run {
     on_server(&server(), name, source, out, args)
 }
 
-/// Returns a world with logs from two days.
+/// Returns a world with two days of logs.
 fn world() -> World {
     let world = World::new();
     for number in 1..6 {
@@ -284,7 +284,7 @@ fn unreadable_objects_are_skipped_and_named() {
         on_server(&server().at(&proxy.address), "convert", &logs, lake, &[])
     };
     // Archived objects are skipped, and their number and total size are reported. Once restored, they are converted. On
-    // Google Cloud Storage, archived objects can be read like any other objects.
+    // Google Cloud Storage, archived objects can be read without being restored.
     let archived: &[_] = match server().kind {
         Kind::S3 => &[(403, "InvalidObjectState")],
         Kind::Azure => &[(409, "BlobArchived"), (409, "BlobBeingRehydrated")],
@@ -300,7 +300,7 @@ fn unreadable_objects_are_skipped_and_named() {
         assert_eq!((run.count("/objects/converted"), run.count("/rows")), (5, 500));
         alb2parquet("verify", &logs, &lake, &["--read-data"]).expect(0);
     }
-    // Objects that have been deleted, or that the run lacks permission to read, are reported as failures.
+    // Deleted objects, and objects that the run may not read, are reported as failures.
     for (status, code, word) in
         [(404, "NoSuchKey", "no longer exists"), (403, "AccessDenied", "permission denied")]
     {
@@ -311,7 +311,7 @@ fn unreadable_objects_are_skipped_and_named() {
     }
 }
 
-/// Plans a conversion, runs it, and compares the actual request counts with the planned ones. Returns the plan.
+/// Plans a conversion, runs it, and compares the actual request counts with the predicted ones. Returns the plan.
 #[track_caller]
 fn planned_and_done(source: &str, lake: &str, args: &[&str]) -> Run {
     let plan = alb2parquet("plan", source, lake, args).expect(0);

@@ -1,5 +1,5 @@
-//! Lines with changed field selections: the tests omit, swap or shuffle the fields of valid lines. Each resulting line
-//! must be a reject, a row with every value in the right column, or indistinguishable from a valid line.
+//! Lines with omitted, swapped or shuffled fields. Each such line must be rejected, become a row with every value in
+//! the right column, or be indistinguishable from a valid line.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::support::{FIELDS, Row, decode_as, text_of};
 
 // ---- valid lines
 
-/// The kind of value in a field, as a human reader would classify it. [`takes`] defines which kinds are
-/// indistinguishable.
+/// The kind of value in a field, as a human reader would classify it. [`takes`] defines which values could be mistaken
+/// for another kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Text that clients choose, so it can be anything.
@@ -185,7 +185,7 @@ fn takes(into: Kind, value: &str, kind: Kind) -> bool {
 
 type Profile = (&'static str, Vec<String>);
 
-/// Returns a profile of a line: the values of all current fields, with the given changes, keyed by field number.
+/// Returns a line profile: the values of all current fields after the given changes, which are keyed by field number.
 fn profile(name: &'static str, fields: &[&str], changes: &[(usize, &str)]) -> Profile {
     let mut fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
     for (number, value) in changes {
@@ -457,7 +457,7 @@ fn any_choice(count: usize, random: &mut Random) -> Choice {
 struct Found {
     lines: u64,
     rejects: u64,
-    /// Number of rows with a value in the wrong column, grouped by the first such column.
+    /// Number of rows with a value in the wrong column, by the first such column.
     wrong: BTreeMap<String, u64>,
 }
 
@@ -500,7 +500,7 @@ fn check(
     }
 }
 
-/// A log type with its field kinds, its profiles, and the field count of each era.
+/// A log type with its field kinds, line profiles, and the field count of each era.
 type Log = (LogType, &'static [Kind], Vec<Profile>, &'static [usize]);
 
 fn logs() -> [Log; 5] {
@@ -513,8 +513,8 @@ fn logs() -> [Log; 5] {
     ]
 }
 
-/// Decodes lines from all eras, prints the results, and asserts for each log type that the share of wrong rows does not
-/// exceed the limit, given in thousandths.
+/// Decodes lines from all eras and prints the results. Asserts that the share of wrong rows for each log type does not
+/// exceed the limit in `most` (in thousandths).
 #[allow(clippy::print_stdout)] // figures
 fn check_all(name: &str, most: [u64; 5], mut choices: impl FnMut(usize) -> Vec<Choice>) {
     for ((log_type, kinds, profiles, counts), most) in logs().into_iter().zip(most) {

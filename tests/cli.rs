@@ -240,7 +240,8 @@ fn a_dataset_of_an_unknown_format_is_not_changed() {
     }
 }
 
-/// These datasets predate the final names of the state files. This version would misread their markers and keys.
+/// Datasets that predate the final state file names are refused, because this version would misread their markers and
+/// keys.
 #[test]
 fn a_dataset_of_an_older_format_version_is_refused_by_every_command() {
     for version in [2, 3] {
@@ -521,7 +522,7 @@ fn environment_variables_replace_flags() {
     let from = ("ALB2PARQUET_FROM", "2025-07-20");
     let run = with(&[json[0], json[1], from], &[]);
     assert_eq!((run.count("/rows"), run.stderr.as_str()), (2, ""));
-    // The command line takes precedence.
+    // Arguments take precedence.
     assert_eq!(with(&[json[0], from], &["--from", "2025-07-19"]).count("/rows"), 2);
     let others = ("ALB2PARQUET_ACCOUNT", "999999999999");
     assert_eq!(with(&[json[0], others], &[]).count("/rows"), 0);
@@ -553,8 +554,7 @@ fn a_closed_pipe_causes_no_panic() {
 
 // ---- selection
 
-/// Returns a world with two accounts, two regions, two load balancers and three days. Each object has a different row
-/// count.
+/// Returns a world with two accounts, two regions, two load balancers and three days. Row counts identify the objects.
 fn assorted() -> World {
     let world = World::new();
     let mut rows = 1;

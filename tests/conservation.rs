@@ -1,4 +1,4 @@
-//! The line count equals the row count plus the reject count in the summary, in the files, and in the file footers.
+//! The line count equals the row count plus the reject count: in the summary, in the files, and in the file footers.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -237,7 +237,7 @@ fn plain_text_without_any_log_line_is_a_failure() {
     assert_eq!((run.count("/lines"), run.count("/rows")), (4, 1));
 }
 
-/// An object that is not a log is rejected as a whole, compressed or not, with or without a byte order mark.
+/// An object that is not a log is rejected as a whole, whether or not it is compressed or has a byte order mark.
 #[test]
 fn foreign_content_is_refused_whether_compressed_or_not() {
     let utf16 = |mark: &[u8], high: bool| {
@@ -325,7 +325,7 @@ fn a_wrong_header_checksum_is_corruption() {
     }
 }
 
-/// Objects with a single member are the common case and must take the fast path.
+/// Objects with a single gzip member are the common case and must take the fast path.
 #[test]
 fn ordinary_objects_are_decompressed_at_once() {
     let objects = (1..400).map(|count| gzip(good_lines(count)));

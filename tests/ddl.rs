@@ -41,14 +41,14 @@ fn ddl(args: &[&str]) -> String {
     run(&[&LOCATION[..], args].concat()).expect(0).stdout
 }
 
-/// Returns the key of an object of a Classic Load Balancer.
+/// Returns the key of a Classic Load Balancer object.
 fn classic_key() -> String {
     "AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2014/07/19/012345678901_elasticloadbalancing_eu-west-1_\
      old_20140719T1200Z_192.0.2.9_abcdefgh.log"
         .to_owned()
 }
 
-/// A line of a TCP listener of a Classic Load Balancer.
+/// A log line from a Classic Load Balancer's TCP listener.
 const CLASSIC_LINE: &str = "2014-07-19T11:59:59.000001Z old 192.0.2.1:4000 10.0.0.1:80 0.000010 0.000020 0.000030 - - \
      100 200 \"- - - \"\n";
 
@@ -278,7 +278,7 @@ fn a_column_with_the_name_of_a_type_is_quoted_in_every_dialect() {
         assert!(ddl(&[]).contains(range));
         let view = ddl(&["--compat-view=elb_logs"]);
         assert!(view.contains("date_format(\"timestamp\", "), "{view}");
-        // Snowflake converts unquoted names to upper case, as it does when it creates the columns.
+        // Snowflake converts unquoted names to upper case, both here and when it creates the columns.
         for (dialect, column) in [
             ("athena", "\"timestamp\""),
             ("trino", "\"timestamp\""),
@@ -296,7 +296,7 @@ fn a_column_with_the_name_of_a_type_is_quoted_in_every_dialect() {
     }
 }
 
-/// An engine silently omits rows of partitions that it does not compute.
+/// Engines silently omit rows from partitions outside the projection.
 #[test]
 fn computed_partitions_include_the_first_year_of_the_log_and_of_the_dataset() {
     let range = |args: &[&str]| {
@@ -404,7 +404,7 @@ fn a_check_compares_rows_columns_and_filters() {
     assert_ne!(of_seed("2"), text);
 }
 
-/// The table also contains the rows of partitions that the statements skip, so its total row count is unknown.
+/// The table also contains rows in partitions that the statements skip, so its total row count is unknown.
 #[test]
 fn a_check_skips_unfinished_partitions_and_the_total() {
     let world = World::new();

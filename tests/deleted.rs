@@ -45,7 +45,7 @@ fn claims(directory: &Path) -> usize {
         .sum()
 }
 
-/// Starts a conversion, and pauses it once it has written `after` claims. Returns `None` if the conversion ends first.
+/// Starts a conversion and pauses it after it has written `after` claims. Returns `None` if the conversion ends first.
 fn stopped(world: &World, after: usize) -> Option<Child> {
     let (source, out) = (world.source(), world.out());
     let mut child = program(&["convert", source.to_str().unwrap(), "--out", out.to_str().unwrap()])

@@ -12,8 +12,8 @@ use crate::support::{
 
 type Contents = BTreeMap<String, Vec<Vec<u8>>>;
 
-/// Returns a world with many small objects, some of which have rejects. The objects with two gzip members and the only
-/// large object are streamed.
+/// Returns a world with many small objects, some of which have rejects, and one large object. The large object and the
+/// objects with two gzip members are streamed.
 fn world() -> World {
     let world = World::new();
     for number in 0..300 {
@@ -42,7 +42,7 @@ fn dataset(world: &World, name: &str, args: &[&str]) -> Contents {
     contents(&out)
 }
 
-/// Compares datasets. `assert_eq!` would print megabytes.
+/// Asserts that datasets are equal. `assert_eq!` would print megabytes.
 #[track_caller]
 fn same(a: &Contents, b: &Contents) {
     let counts = |contents: &Contents| {

@@ -55,8 +55,8 @@ impl Cases {
     }
 }
 
-/// Returns the problem with the output, if any: a control character, a line that starts with the name, or a missing
-/// name.
+/// Returns the problem with the output, if any: the output contains a control character, has a line that starts with
+/// the hostile name, or lacks the name.
 fn problem(stdout: &[u8], stderr: &[u8], seen: Seen) -> Option<String> {
     for bytes in [stdout, stderr] {
         let Ok(text) = str::from_utf8(bytes) else { return Some(format!("{bytes:?} is no UTF-8")) };
@@ -184,7 +184,7 @@ fn arguments_are_escaped() {
     run_all(cases);
 }
 
-/// Covers every command that prints keys, directories or lines from a source or a dataset.
+/// Covers every command that prints keys, directory names or lines from a source or a dataset.
 #[test]
 fn names_in_sources_and_datasets_are_escaped() {
     let world = World::new();

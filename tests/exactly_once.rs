@@ -45,7 +45,7 @@ pub(crate) fn findings(world: &World) -> Vec<String> {
             assert!(finding[key].as_str().is_some_and(|text| !text.is_empty()), "{finding}");
         }
         run.says(&[finding["problem"].as_str().unwrap()]);
-        // The text output must contain every word in the name of the remedy.
+        // The text output must contain every word of the remedy's name.
         run.says(&finding["remedy"].as_str().unwrap().split('_').collect::<Vec<_>>());
     }
     assert_eq!(run.code, i32::from(!findings.is_empty()), "{run:#?}");
@@ -134,7 +134,7 @@ pub(crate) fn touch(world: &World, key: &str) {
     fs::write(path, bytes).unwrap();
 }
 
-/// A claim of an adjacent day lists the object, as if its day had been determined by a different rule.
+/// An adjacent day's claim lists the object, as if a different rule had determined the object's day.
 #[test]
 fn a_touched_object_of_an_adjacent_day_is_recorded_next_to_its_claim() {
     let world = World::new();
@@ -283,7 +283,7 @@ fn verify_counts_the_contents_of_a_correct_dataset() {
     assert_eq!(tree(&world.out()), before, "nothing is written");
     let run = verify(&world, &["--from", "2025-07-20"]).expect(0);
     assert_eq!((run.count("/objects"), run.count("/claims"), run.count("/rows")), (1, 1, 5));
-    // Objects that are no longer in the source cannot be compared. They are not findings, because they may have been
+    // Objects that are no longer in the source cannot be compared. They are not reported, because they may have been
     // deleted intentionally.
     fs::remove_file(world.source().join(key(1))).unwrap();
     let run = verify(&world, &["--read-data"]).expect(0);
@@ -386,13 +386,13 @@ fn verify_finds_files_without_the_metadata_of_this_program() {
         let name = name.trim_start_matches("alb2parquet.");
         assert!(problem(ROWS, Some(others)).starts_with(&format!("has {name} = nothing")));
     }
-    // With all metadata, the file is equivalent to one that this program wrote.
+    // If all metadata is present, the file is equivalent to one that this program wrote.
     let world = converted();
     rewrite(&world, ROWS, Some(all));
     assert_eq!(findings(&world), [""; 0]);
 }
 
-/// Applies a change to the text of the claim for the 19th.
+/// Changes the text of the claim for the 19th.
 fn claim(world: &World, change: impl Fn(&str) -> String) {
     let path = world.out().join(CLAIMS).join("1.claim.json");
     let text = fs::read_to_string(&path).unwrap();
@@ -405,7 +405,7 @@ fn claim(world: &World, change: impl Fn(&str) -> String) {
 #[test]
 fn verify_compares_rows_with_the_source() {
     let world = converted();
-    // The lines in a second dataset differ in one character. The second dataset's files replace the files in the first.
+    // The lines in a second dataset differ in one character. Its files replace those of the first dataset.
     let other = World::new();
     for number in 1..4 {
         let text = [good_lines(number), b"baD\n".to_vec()].concat();

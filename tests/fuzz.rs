@@ -53,7 +53,7 @@ impl Mutation {
     }
 }
 
-/// Runs a target on its seeds and on `cases` further inputs, most of which are mutated seeds. Minimizes a failing
+/// Runs a target on its seeds and on `cases` other inputs, most of which are mutated seeds. Minimizes any failing
 /// input.
 fn run(name: &str, cases: u32) {
     let FuzzTarget { run, seeds, .. } =

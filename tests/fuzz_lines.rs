@@ -12,7 +12,7 @@ use arrow::array::Array;
 use crate::fuzz_targets::{Input, sample_texts};
 use crate::outcome::{OBJECT, Outcome, reference_as};
 
-/// Values that single input bytes stand for, so that a short input can represent a line with many fields.
+/// Values that are represented by single input bytes, so that a short input can represent a line with many fields.
 const VALUES: [&[u8]; 70] = [
     b"https ",
     b"2025-07-19T14:03:21.123456Z ",
@@ -86,7 +86,7 @@ const VALUES: [&[u8]; 70] = [
     b"\"- - - \" ",
 ];
 
-/// Replaces each byte from 0x80 to 0xc5 with the value that it stands for.
+/// Replaces each byte from 0x80 to 0xc5 with the value that it represents.
 pub(crate) fn expanded(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes.len() * 8);
     for byte in bytes {
@@ -173,7 +173,7 @@ pub(crate) fn line_seeds(root: &Path) -> Vec<Vec<u8>> {
         .iter()
         .map(|count| [0].into_iter().chain(era(*count)).collect())
         .collect();
-    // A line with 21 and one with 22 fields of a Network Load Balancer, and one with 15 of a Classic Load Balancer.
+    // Network Load Balancer lines with 21 and 22 fields, and a Classic Load Balancer line with 15 fields.
     let network = [0xc0, 0x9e, 0xc1, 0xc2, 0x9c, 0x83, 0xa9];
     let network = [&network[..], &[0x87; 4], &[0x9e, 0x90, 0x9e, 0x8b, 0xc4, 0x8b, 0x8f]].concat();
     let network = [&network[..], &[0x9e, 0x9e, 0xc3]].concat();

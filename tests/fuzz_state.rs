@@ -217,7 +217,7 @@ fn partition() -> Partition {
     Partition::new(LogType::Access, "012345678901", "eu-west-1", day).unwrap()
 }
 
-/// Parses the entries of a partition's log. Zero bytes separate them in the input.
+/// Parses the entries of a partition's log, which are separated by zero bytes in the input.
 fn record(text: &[u8]) {
     let entries = text.split(|byte| *byte == 0).take(3);
     let mut files: HashMap<_, _> = (1..)
@@ -262,7 +262,7 @@ fn description(text: &[u8]) {
     }
 }
 
-/// Parses a line of `--batches`. First corrects its hash and sum, which would almost never be valid in random input.
+/// Parses a line of a batch file. First corrects its hash and sum, which are almost never valid in random input.
 fn batch(line: &[u8]) {
     let mut line = line.to_vec();
     for _ in 0..2 {
@@ -379,7 +379,7 @@ fn url(text: &[u8]) {
     assert_eq!(serde_json::from_str::<String>(&printable_json(&json)).unwrap(), text);
 }
 
-/// Parses the note that describes an upload or a staged file.
+/// Parses the file that describes an upload or a staged file.
 fn staged(text: &[u8]) {
     match fixpoint::<Staged>(text) {
         Some(Staged::File(name)) => assert_inside(&name),
@@ -533,7 +533,7 @@ pub(crate) fn state_seeds(root: &Path) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Returns a Parquet inventory whose metadata also contains the location of an embedded claim.
+/// Returns a Parquet file that is an inventory and whose metadata also contains the location of an embedded claim.
 fn parquet_file(claim: &[u8]) -> Vec<u8> {
     let text = |values: [&str; 2]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
     let columns = [

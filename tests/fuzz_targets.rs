@@ -1,8 +1,8 @@
 //! The fuzz targets and their seeds. Each target panics if an invariant does not hold for its input.
 //!
 //! `fuzz/` runs the targets under libFuzzer, and `tests/fuzz.rs` runs them on random inputs from a fixed seed. Random
-//! bytes would almost never pass checks such as a checksum or a field count. For targets with such checks, an input is
-//! therefore a short program that builds the bytes to parse.
+//! bytes almost never have a valid checksum or field count. For targets that check these, an input is therefore a short
+//! program that builds the bytes to parse.
 
 use std::fs;
 use std::io;
@@ -30,7 +30,7 @@ pub(crate) const TARGETS: [FuzzTarget; 3] = [
     FuzzTarget { name: "state", run: state, seeds: state_seeds },
 ];
 
-/// Reads bytes from an input, and returns zeros past its end.
+/// Reads bytes from an input, and returns zeros past the end.
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Input<'a> {

@@ -62,7 +62,7 @@ fn the_long_version_lists_the_supported_formats() {
     assert!(long.contains("format version 4, or 5 if redacted"), "{long}");
 }
 
-/// Every option that takes a log type lists all of them, with the table that each one is converted to.
+/// Every option that takes a log type lists all log types, each with the table that it is converted to.
 #[test]
 fn log_types_are_described_with_their_tables() {
     let with_type = commands().into_iter().filter(|(_, help)| help.contains("--log-type"));

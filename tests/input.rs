@@ -59,7 +59,7 @@ fn an_object_truncated_anywhere_keeps_its_valid_lines() {
         assert!(text[offset..].starts_with(&reject.raw), "the raw line is the readable part");
         assert_eq!(reject.raw_length, reject.raw.len() as u64);
     }
-    // An empty object, or one that ends after the gzip header, is not damaged, because it contains no data.
+    // An object that is empty or ends after the gzip header contains no data, so it is not damaged.
     for cut in [0, 10] {
         let outcome = decode_streamed(cut, Cursor::new(object[..cut].to_vec()));
         assert_eq!((outcome.lines, outcome.rows.len(), outcome.rejects.len()), (0, 0, 0));
@@ -88,8 +88,7 @@ fn a_truncated_object_is_named_and_the_others_are_converted() {
     assert_eq!(get(reject, "column_name"), None);
 }
 
-/// A flipped bit in an unused header field is harmless. If a flipped bit affects the text, the object is reported as
-/// damaged.
+/// A flipped bit in an unused header field is harmless. One that affects the text is reported as damage.
 #[test]
 fn every_harmful_bit_flip_is_detected() {
     let text = good_lines(3);
@@ -306,7 +305,7 @@ fn a_gzip_bomb_is_one_reject() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    // The kernel records the peak memory use, which can be read only while the process exists.
+    // The kernel records the peak memory use, but it can be read only while the process exists.
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
@@ -429,7 +428,7 @@ fn an_unreadable_object_is_skipped_and_named() {
     assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (2, 1));
     assert_eq!(run.json()["failures"][0]["object"], key(2));
     run.says(&[&key(2)]);
-    // The data file is the same as for a source without the unreadable object.
+    // The data file is the same as if the source did not contain the unreadable object.
     let without = World::new();
     without.put(&key(1), gzip(good_lines(3)));
     without.put(&key(3), gzip(good_lines(4)));

@@ -12,8 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Line, Run, World, good_lines, gzip, key, program, run, run_command, text_of};
 
-/// Returns lines with every kind of fault that has a position, each with its reject reason and the text that the caret
-/// marks.
+/// Returns a line for every kind of error that has a position, with the reject reason and the text that carets mark.
 fn faulty() -> Vec<(String, Reason, &'static str)> {
     let line = |number, value: &str| Line::of(30).with(number, value).text();
     vec![
@@ -30,7 +29,7 @@ fn faulty() -> Vec<(String, Reason, &'static str)> {
     ]
 }
 
-/// Inspects a file whose path is not an object key.
+/// Inspects a file whose path does not look like an object key.
 fn inspect(object: impl AsRef<[u8]>, args: &[&str]) -> Run {
     let world = World::new();
     let path = world.put("object", object);
@@ -164,7 +163,7 @@ fn the_output_fits_its_width() {
             for line in table.lines().skip(1) {
                 assert!(line.chars().count() <= width, "{width} {columns}: {line:?} in {page}");
             }
-            // Columns that do not fit side by side are printed one below the other.
+            // Columns that do not fit side by side are printed one per line.
             let below = columns == "all" || width < 60;
             assert_eq!(table.contains(" row 2\n"), below && columns != "time", "{width} {page}");
         }
@@ -185,13 +184,14 @@ fn uncompressed_text_is_read() {
     assert_eq!(json["key_problem"], Value::Null);
 }
 
-/// A connection to a Network Load Balancer with each number of fields.
+/// Lines for a connection to a Network Load Balancer, one for each possible field count.
 const TLS_LINES: &str = "\
 tls 1.0 2019-02-20T02:58:12 net/edge/0123456789abcdef 89abcdef01234567 2001:db8::7:40312 198.51.100.8:8443 5 - 0 0 - - - - - - -
 tls 2.0 2022-03-04T05:06:07 net/edge/0123456789abcdef 89abcdef01234567 192.0.2.43:40311 198.51.100.8:8443 41 9 80 512 - - - - - - edge.example.com - - -
 tls 2.0 2025-07-19T09:58:12 net/edge/0123456789abcdef 89abcdef01234567 192.0.2.44:40312 198.51.100.8:8443 340 12 812 4096 - arn:aws:acm:eu-west-1:012345678901:certificate/00000000-0000-0000-0000-000000000002 - TLS_AES_128_GCM_SHA256 tlsv13 - edge.example.com h2 h2 \"h2\",\"http/1.1\" 2025-07-19T09:58:11
 ";
-/// Requests to a Classic Load Balancer and a connection to its TCP listener, with each number of fields.
+/// Lines for requests to a Classic Load Balancer and for a connection to its TCP listener, for each possible field
+/// count.
 const CLASSIC_LINES: &str = "\
 2015-06-19T09:12:44.120001Z legacy 192.0.2.45:51200 198.51.100.9:80 0.00004 0.0061 0.00003 200 200 0 512 \"GET http://legacy.example.com:80/cart?id=4 HTTP/1.1\"
 2025-07-19T09:12:45.120001Z legacy 192.0.2.45:51201 198.51.100.9:22 0.0004 0.00002 0.00003 - - 57 502 \"- - - \" \"-\" - -
@@ -296,7 +296,7 @@ fn the_actual_content_of_an_object_is_reported() {
     assert!(nothing.contains("content     nothing"), "{nothing}");
     let json = inspect("{\"timestamp\": 1}\n", &[]).expect(2).stdout;
     assert!(json.contains("contains JSON;"), "{json}");
-    // The object's log type is not the one that its name indicates.
+    // The object is not of the log type that its name indicates.
     let world = World::new();
     let health = "http 2025-11-24T10:00:00.000000Z 0.0012 192.0.2.1:80 web PASS 200 -\n";
     let path = world.put(&key(1), gzip(health));

@@ -134,7 +134,7 @@ fn errors_at_startup_are_printed_in_every_log_format() {
     }
 }
 
-/// The program needs address space for threads, their heaps and the data. If there is too little, it must not start.
+/// The program needs address space for threads, their heaps and the data. It must not start if there is too little.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_low_limit_on_address_space_is_an_error_with_the_remedy() {

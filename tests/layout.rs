@@ -22,11 +22,12 @@ use crate::support::{
     read_file, text_of, tree,
 };
 
-/// Number of rows in the file that most tests read, more than fit in one page.
+/// Number of rows in the file that most tests read. They do not fit in one page.
 const COUNT: usize = 25_000;
 
-/// A world whose only file uses the compact profile and has every kind of column: constant, repetitive, unique, all
-/// NULL, partly NULL, NULL from a certain row on, long values, and a change from few distinct values to many.
+/// A world whose only file uses the `compact` profile. The file has every kind of column: constant, repetitive or
+/// unique values, all or some values NULL, NULL from a certain row on, long values, and first few, then many distinct
+/// values.
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let world = World::with(gzip(lines_of_every_kind()));
     world.convert_with(&["--profile", "compact"]).expect(0);
@@ -134,7 +135,7 @@ fn chunk_bounds(statistics: &Statistics) -> (Option<[(Value, bool); 2]>, u64) {
     (bounds, statistics.null_count_opt().expect("the null count exists"))
 }
 
-/// Columns whose dictionaries overflow. Statistics for them would not help readers skip any data.
+/// Columns whose dictionaries overflow. Their statistics would not help readers skip any data.
 const UNORDERED: [&str; 2] = ["request_url", "transformed_host"];
 
 fn page_bounds(index: &ColumnIndexMetaData, page: usize) -> Option<[Value; 2]> {
@@ -175,7 +176,7 @@ fn extremes(values: &[Option<Value>]) -> Option<[Value; 2]> {
     Some(bounds)
 }
 
-/// Encodings that files in the portable profile use.
+/// Encodings that files in the `portable` profile use.
 const SIMPLE: [Encoding; 3] = [Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY];
 
 #[test]
@@ -439,8 +440,7 @@ fn page_indexes_are_correct() {
     assert!(null_pages > 3 * 2, "{null_pages} pages without a value");
 }
 
-/// Engines answer `min()` and `max()` from the footer, so a zero in the footer must have the same sign as an actual
-/// value.
+/// Engines compute `min()` and `max()` from the footer, so a zero in the footer must have the sign of an actual value.
 #[test]
 fn statistics_keep_the_signs_of_zeros() {
     let world = World::with(gzip(text_of([
@@ -496,7 +496,7 @@ fn truncated_statistics_are_not_exact_in_any_column() {
     }
 }
 
-/// A reader that does not support a column order either ignores the column's statistics or fails to read the file.
+/// Readers that do not support a column order either ignore the column's statistics or fail to read the file.
 #[test]
 fn every_column_has_the_order_that_all_readers_support() {
     let world = World::with(gzip([&*good_lines(2), b"bad\n"].concat()));

@@ -100,7 +100,7 @@ fn every_common_layout_is_converted() {
     }
 }
 
-/// Converts every pair of copies of an object, in one run or in two. The three copies have the delivered key, a key
+/// Converts every pair of an object's copies, in one run or in two. The three copies have the delivered key, a key
 /// below the next day, and a key without directories.
 #[test]
 fn the_same_object_in_two_places_is_converted_once() {
@@ -169,7 +169,7 @@ fn a_path_far_from_the_end_time_does_not_determine_the_partition() {
     assert_eq!(world.rows().len(), 5);
 }
 
-/// An object below an adjacent day that has the name of a claimed object, but a different size, is a different object.
+/// An object below an adjacent day with the name of a claimed object but a different size is a different object.
 #[test]
 fn a_copy_of_another_size_under_an_adjacent_day_is_reported() {
     let world = World::with(gzip(good_lines(5)));
@@ -204,7 +204,7 @@ fn an_object_that_is_claimed_for_two_days_is_found() {
     }
 }
 
-/// In one run, converts two plans, each of which contains a different copy of the same object.
+/// Converts two plans in one run. Each plan contains a different copy of the same object.
 #[test]
 fn batches_from_two_locations_convert_an_object_once() {
     let world = World::new();
@@ -293,7 +293,7 @@ fn a_classic_log_and_its_compressed_copy_are_one_object() {
         assert_eq!(findings(&[&world.source()], &out, &[]), [""; 0], "{key}");
         assert_eq!(rows(&out).len(), 4);
     }
-    // Text of another size is another object under the same name.
+    // Text with a different size is a different object with the same name.
     world.put(&text.replace(".log", ".log.2"), lines(40));
     world.convert_with(&["--json"]).expect(2).says(&["contradicts", ".log.2"]);
 }
@@ -426,7 +426,7 @@ fn logs_of_all_load_balancers_are_converted_into_their_own_tables() {
                 let counted = run.json()["log_types"][log_type.as_str()]["rows"].clone();
                 assert_eq!(counted, number, "{log_type}");
             }
-            // Only logs that are delivered compressed have a note when they are text.
+            // Plain text is noted only for logs that AWS delivers compressed.
             let noted = if form.is_empty() { json!({ "plain_text": 4 }) } else { json!({}) };
             assert_eq!(run.json()["notes"], noted);
             assert_eq!(findings(&[&world.source()], &world.out(), &[]), [""; 0]);
@@ -604,7 +604,7 @@ struct Placement {
 #[derive(Debug, Clone)]
 struct Step {
     placements: Vec<Placement>,
-    /// Whether the work is split into two shards, which run one after the other.
+    /// Whether the work is split into two shards, which are run one after the other.
     sharded: bool,
     small_files: bool,
 }
@@ -657,8 +657,8 @@ fn cases() -> u32 {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
 
-    /// Whichever copies of the objects exist, and in whichever order runs convert them, every row is written once, no
-    /// run fails, and `verify` reports no findings for any source.
+    /// Regardless of which copies exist and in which order runs convert them, every row is written once, no run fails,
+    /// and `verify` reports no findings for any source.
     #[test]
     fn any_sequence_of_runs_over_any_copies_converts_every_row_once(steps in prop::collection::vec(step(), 1..4)) {
         let world = World::new();

@@ -16,8 +16,8 @@ use crate::support::{Line, World, get, good_lines, gzip, key, key_on, read_file,
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Returns a Cargo command without the environment variables that Cargo sets for tests. These variables would cause
-/// build scripts to run again.
+/// Returns a Cargo command without the environment variables that Cargo sets for tests. They would cause build scripts
+/// to run again.
 fn cargo(args: &[&str]) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     for (name, _) in env::vars_os() {
@@ -54,7 +54,7 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Returns the crates that are compiled for a build with the given features.
+/// Returns the crates that a build with the given features compiles.
 fn crates(features: &str) -> BTreeSet<String> {
     let args = ["tree", "--locked", "--offline", "--no-default-features", "--features", features];
     let output = cargo(&args).args(["-e", "normal", "--prefix", "none"]).output().unwrap();
@@ -152,7 +152,7 @@ fn the_example_write_parquet_writes_the_rows_that_convert_writes() {
 
 #[test]
 fn the_example_arrow_stream_streams_the_rows_of_the_reader() {
-    // The object is read as several record batches, each with separate dictionaries.
+    // The reader returns several record batches, each with separate dictionaries.
     let world = World::with(gzip(good_lines(30_000)));
     let object = world.source().join(key(1));
     let output = example("arrow_stream", &[&object]);

@@ -364,7 +364,7 @@ fn bad_lines() -> Vec<(Vec<u8>, &'static str, Option<&'static str>)> {
         line(format!("{}   ", Line::of(16).text()), "too_few_fields"),
         line(good[..good.rfind('"').unwrap()].to_owned(), "unterminated_quote"),
         line(Line::of(18).with(18, "\"open and on").text(), "unterminated_quote"),
-        // The opening quote of the next text field closes this field in the wrong place.
+        // The opening quote of the next quoted field closes this field in the wrong place.
         line(Line::of(29).with(14, "\"open").text(), "misplaced_quote"),
         line(Line::of(29).with(14, "\"a\"b").text(), "misplaced_quote"),
         line(Line::of(29).with(14, "a\"b\"").text(), "misplaced_quote"),
@@ -452,7 +452,7 @@ fn a_reject_has_the_reason_the_position_and_the_raw_line() {
     }
 }
 
-/// A decoder caches the last day that it parsed. In a new decoder, the cache is empty and must not match any bytes.
+/// A decoder caches the last date that it parsed. In a new decoder, the empty cache must not match any bytes.
 #[test]
 fn a_new_decoder_has_no_cached_day() {
     for byte in ["\0", "0", "\x7f"] {
@@ -538,7 +538,7 @@ fn lines_that_would_not_form_a_row_are_not_joined() {
         (outcome.rows.len(), reasons.join(" "))
     };
     let rows = |rows: usize, reasons: &str| (rows, reasons.to_owned());
-    // A truncated line does not absorb the valid line that follows, regardless of the valid line's contents.
+    // A truncated line does not absorb the valid line that follows, whatever that line contains.
     assert_eq!(reasons(&[open, &good]), rows(1, "unterminated_quote"));
     assert_eq!(reasons(&[open, &good, &good]), rows(2, "unterminated_quote"));
     assert_eq!(reasons(&[open, open, &good]), rows(1, "unterminated_quote unterminated_quote"));

@@ -1,4 +1,4 @@
-//! All logs except access logs of Application Load Balancers: golden lines, and trees with all log types.
+//! All logs except Application Load Balancer access logs: golden lines, and trees with all log types.
 
 use alb2parquet::internals::logs::schema::LogType;
 use serde_json::json;
@@ -133,7 +133,7 @@ fn line((_, fields, _): Golden, count: usize) -> Line {
     Line(fields[..count].iter().map(|(field, _)| (*field).to_owned()).collect())
 }
 
-/// Returns a line of the given log type with all fields.
+/// Returns a line of the given log type that has all fields.
 pub(crate) fn full_line(log_type: LogType) -> Line {
     match GOLDEN.into_iter().find(|(golden, ..)| *golden == log_type) {
         Some(log) => line(log, log.1.len()),
@@ -227,13 +227,13 @@ fn a_connection_without_tls_has_null_in_tls_columns() {
     assert_eq!(set, expected);
 }
 
-/// Quotes in the log of a Network Load Balancer are part of the values, so a list of protocols is one value.
+/// In Network Load Balancer logs, quotes are part of the values, so a list of protocols is one value.
 #[test]
 fn quotes_in_a_network_load_balancers_log_are_part_of_the_value() {
     let lists = [
         r#""h2""#,
         r#""h2","http/1.1","http/1.0""#,
-        // AWS encodes unusual characters, and cuts the list at 256 bytes, also within a name.
+        // AWS encodes unusual characters, and cuts the list off at 256 bytes, even within a name.
         r#""%0a%22","h"#,
         r#"""#,
         r#""-""#,
@@ -247,7 +247,7 @@ fn quotes_in_a_network_load_balancers_log_are_part_of_the_value() {
             get(outcome.row(), "tls_connection_creation_time"),
             Some("2025-07-19T14:02:46.000000Z")
         );
-        // A line that ends in the list has an odd number of quotes, and is not joined to the next one.
+        // A line that is truncated in the list has an odd number of quotes, but is not joined to the next line.
         let short = line.0[..21].join(" ");
         let outcome = decode_as(LogType::NlbTls.table(), text_of([&short, &short]));
         assert_eq!((outcome.rows.len(), outcome.joined), (2, 0), "{list}");
@@ -417,7 +417,7 @@ fn a_value_that_does_not_fit_its_column_is_a_reject_that_names_it() {
 
 // ---- trees
 
-/// Returns a world with objects of all log types from one day, including rejects of each type.
+/// Returns a world with objects of all log types from one day. Each type has rejects.
 pub(crate) fn mixed() -> World {
     let world = World::new();
     world.put(&key(1), gzip([good_lines(7), b"bad\n".to_vec()].concat()));
@@ -515,7 +515,7 @@ fn all_logs_are_verified_removed_and_cleaned() {
         (6, 27, 10)
     );
     assert_eq!(verify(&["--log-type", "health_check"]).expect(0).count("/rows"), 3);
-    // In every table's directory, only claimed files are allowed.
+    // In every table's directory, a file that no claim lists is reported.
     let orphan = world.out().join(CHECKS).join("orphan.parquet");
     std::fs::write(&orphan, "").unwrap();
     assert_eq!(verify(&[]).expect(1).json()["findings"][0]["kind"], "orphan");

@@ -30,7 +30,7 @@ fn the_output_of_find_is_a_valid_list() {
         let run = convert_list(&world, found.stdout).expect(0);
         assert_eq!((run.count("/objects/converted"), run.count("/rows")), (3, 6), "{args:?}");
     }
-    // Each line of the list starts with the absolute or relative path of the source.
+    // Each line in the list starts with the absolute or relative path of the source.
     let world = world();
     let found = Command::new("find").arg(world.source()).output().unwrap();
     let run = convert_list(&world, found.stdout).expect(0);

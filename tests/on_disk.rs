@@ -16,7 +16,7 @@ use crate::support::{
 #[test]
 fn new_inode_numbers_do_not_change_objects() {
     let world = converted();
-    // A file with the same modification time and size is the same object, regardless of its inode number.
+    // A file with an unchanged modification time and size is the same object, regardless of its inode number.
     let path = world.source().join(key(3));
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
     let bytes = fs::read(&path).unwrap();
@@ -67,7 +67,7 @@ fn an_amendment_ends_with_its_claim() {
     command(&world, "remove", &["--yes"]).expect(0);
     write_at(&world, &key(1), &other, third);
     world.convert().expect(0);
-    // A slow run that had compared the original content now adds its amendment.
+    // A slow run that compared the original content only now adds its amendment.
     assert!(claims.join("4.claim.json").exists() && !claims.join("5.claim.json").exists());
     fs::write(claims.join("5.claim.json"), &amendment).unwrap();
     write_at(&world, &key(1), &one, second);
@@ -111,7 +111,7 @@ fn an_open_claim_is_finished_by_the_next_run() {
     assert_eq!(moved.len(), 2);
     fs::remove_file(world.out().join(CLAIMS).join("1.done.json")).unwrap();
     assert_eq!(findings(&world), ["unpublished"]);
-    // Publishing requires neither the source nor a selection that includes the partition.
+    // Publishing needs neither the source nor a selection that includes the partition.
     fs::remove_dir_all(world.source()).unwrap();
     fs::create_dir(world.source()).unwrap();
     world.convert_with(&["--from", "2025-08-01"]).expect(3).says(&["nothing to convert"]);

@@ -1,5 +1,5 @@
-//! Objects whose content is not the log that their name promises are refused as a whole, and the message names what
-//! they contain.
+//! Objects that do not contain the log type that their name indicates are rejected as a whole, and the message states
+//! what they contain.
 
 use alb2parquet::internals::decode::decoder::Decoder;
 use alb2parquet::internals::decode::sniff::recognize;
@@ -120,7 +120,7 @@ fn an_object_with_chosen_fields_is_refused_by_name() {
         (access, one, chosen.to_owned()),
         (connection, short(connection), chosen.to_owned()),
         (check, short(check), chosen.to_owned()),
-        // AWS separates the fields of vended logs of Network Load Balancers by tabs, unless configured otherwise.
+        // By default, AWS separates the fields of vended Network Load Balancer logs with tabs.
         (network, joined(network, "\t"), separated("tabs")),
         (network, joined(network, ","), separated("commas")),
         (network, joined(network, "~"), separated("\"~\"")),
@@ -175,7 +175,7 @@ fn an_object_of_the_expected_kind_is_never_refused() {
         (LogType::Access, good_lines(2), 2, ""),
         (LogType::HealthCheck, lines_of(LogType::HealthCheck, 2), 2, ""),
         (LogType::NlbTls, network, 20, ""),
-        // Delivered as text, so a rejected line is a reject like any other.
+        // AWS delivers this log as text, so a rejected line is an ordinary reject.
         (LogType::Classic, b"bad\n".to_vec(), 0, "too_few_fields=1"),
         (LogType::Classic, gzip(lines_of(LogType::Classic, 3)), 3, ""),
     ];
@@ -189,7 +189,7 @@ fn an_object_of_the_expected_kind_is_never_refused() {
     }
 }
 
-/// Generates lines of a log type from any era, with NULL in any fields that do not identify the log.
+/// Generates lines of a log type from any era. Any field that does not identify the log may be NULL.
 fn lines_of_any_era(log_type: LogType) -> impl Strategy<Value = Vec<u8>> {
     let whole = full_line(log_type).0;
     let (required, known) = (log_type.table().required_fields, whole.len());

@@ -14,7 +14,7 @@ use arrow::datatypes::{
 };
 use chrono::DateTime;
 
-/// A row: unchanged text, decimal numbers, and times such as `2025-07-19T14:03:21.123456Z`.
+/// A row, with unchanged text, decimal numbers, and times such as `2025-07-19T14:03:21.123456Z`.
 pub(crate) type Row = BTreeMap<String, Option<String>>;
 
 /// A reject, with its line number and offset in the object.

@@ -25,7 +25,7 @@ use crate::support::{
     Line, Run, World, files, good_lines, gzip, gzip_at, key, key_of, key_on, run, text_of, tree,
 };
 
-/// Returns a world with logs of three load balancers and some other objects.
+/// Returns a world with logs from three load balancers and some other objects.
 fn world() -> World {
     let world = World::new();
     for day in ["2025/07/18", "2025/07/19", "2025/07/21"] {
@@ -221,7 +221,7 @@ fn the_estimated_size_is_within_a_quarter_of_what_is_written() {
     }
 }
 
-/// Text is five to twenty times as large as the same log with gzip, but its rows have the same size.
+/// Uncompressed logs are five to twenty times as large as the same logs with gzip. Estimates take this into account.
 #[test]
 fn a_plan_counts_text_like_the_same_log_with_gzip() {
     let plan_of = |is_text: bool| {
@@ -336,7 +336,7 @@ fn mistyped_arguments_suggest_the_right_one() {
     }
 }
 
-/// The message for a source without logs describes the objects that it contains and the names that logs have.
+/// If a source contains no logs, the message describes the objects that it contains and how logs are named.
 #[test]
 fn a_source_without_logs_is_described() {
     let good = key(1);
@@ -385,7 +385,7 @@ fn a_source_without_logs_is_described() {
     run.says(&["none of the 3 objects", "1 not_selected", "2 unknown, such as"]);
 }
 
-/// The plan is the same whether claims are read ahead concurrently or one by one.
+/// The plan is the same whether claims are prefetched concurrently or read one by one.
 #[test]
 fn claims_that_are_read_ahead_give_the_same_plan() {
     let world = World::new();

@@ -30,7 +30,7 @@ fn portable_is_the_default_and_is_recorded() {
     assert!(contents(&world.out()) == contents(&explicit));
 }
 
-/// Claims and datasets without a recorded profile use the compact profile, so the bytes of compact files stay the same.
+/// A missing profile means `compact`, so the state files of compact datasets do not change.
 #[test]
 fn state_files_omit_the_profile_compact() {
     let world = World::with(gzip(good_lines(3)));

@@ -1,4 +1,4 @@
-//! A run skips bucket directories that it does not need, but the runs for all shards, or for all days, together find
+//! Runs skip bucket directories that they do not need. Together, the runs for all shards or for all days still find
 //! every log.
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ fn day(number: u64) -> NaiveDate {
 }
 
 /// Returns objects in all layouts, in the directories for four days around the end of a month. Each number in `later`
-/// adds objects whose end times are that many days later than the days in their paths.
+/// adds objects with end times that many days after the date in the path.
 fn bucket(later: &[i64]) -> BTreeMap<String, Vec<u8>> {
     let object = gzip(good_lines(1));
     let mut objects = BTreeMap::new();

@@ -335,7 +335,7 @@ proptest! {
         prop_assert_eq!(decode_as(table, &text), reference_as(table, &text));
     }
 
-    /// Sets each field of each log type to the value in turn, with and without quotes.
+    /// Puts the value into each field of each log type in turn, with and without quotes.
     #[test]
     fn every_column_accepts_the_same_values(value in value_of_any_column()) {
         for log_type in LogType::ALL {
@@ -403,8 +403,8 @@ proptest! {
     }
 }
 
-/// The text is longer than a segment, so some lines continue in the next segment. Some lines are too long, and one is
-/// longer than any segment.
+/// The text is longer than a segment, so some lines continue in the next segment. Some lines exceed the length limit,
+/// and one is longer than a segment.
 #[test]
 fn segments_make_no_difference() {
     let mut text = Vec::new();

@@ -1,5 +1,5 @@
-//! The library's reader returns the same rows and rejects however a stream delivers its bytes, and its counts are
-//! consistent.
+//! The library's reader returns the same rows and rejects regardless of how a stream delivers its bytes, and consistent
+//! counts.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};

@@ -1,4 +1,4 @@
-//! Lines that other projects published: each line becomes a row, or a reject that is explained here.
+//! Lines that other projects published. Each line must become a row, except for the rejects that are explained here.
 //!
 //! The directory with the lines is not in the repository. If it is missing, the tests report that they are skipped.
 
@@ -112,7 +112,7 @@ fn names_of(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
 }
 
 /// Parses a line with the `csv` crate, which shares no code with this one, and splits the fields that AWS's statements
-/// for Athena split. Returns one text for each column that the line contains.
+/// for Athena split. Returns a string for each column that the line contains.
 fn parse_independently(log_type: LogType, line: &str) -> Vec<String> {
     let is_classic = log_type == LogType::Classic;
     let mut reader = csv::ReaderBuilder::new();
@@ -133,7 +133,7 @@ fn parse_independently(log_type: LogType, line: &str) -> Vec<String> {
     values
 }
 
-/// Returns whether a value of a row equals the text of its field: as text, as a number or as a time.
+/// Returns whether a row's value equals the text of its field, compared as text, numbers or times.
 fn is_value_of(value: Option<&str>, text: &str) -> bool {
     let Some(value) = value else { return text == "-" };
     let number = |text: &str| text.parse::<f64>().ok();

@@ -99,7 +99,7 @@ fn classic_request(client: &str, request: &str) -> String {
     )
 }
 
-/// Returns the key of an object of another load balancer, given its form in names.
+/// Returns the key of an object from another load balancer, given how object names contain the load balancer.
 fn key_with(balancer: &str, ending: &str) -> String {
     key(3).replace("app.my-lb.50dc6c495c0c9188", balancer).replace(".log.gz", ending)
 }
@@ -179,7 +179,7 @@ fn set<const N: usize>(values: [&str; N]) -> BTreeSet<String> {
     values.map(str::to_owned).into()
 }
 
-/// Returns the given words that occur in the dataset or in the program's output.
+/// Returns those of the given words that occur in the dataset or in the program's output.
 fn found<'w>(world: &World, run: &Run, words: &[&'w str]) -> BTreeSet<&'w str> {
     let mut texts: Vec<Vec<u8>> = tree(&world.out()).into_values().collect();
     texts.extend(tree(&world.out()).into_keys().map(String::into_bytes));
@@ -245,7 +245,7 @@ fn each_rule_keeps_the_documented_part() {
     assert_eq!(kept("client_ip"), set(["198.18.8.0", "2001:db8:515::"]));
     assert_eq!((kept("client_port"), kept("extra_fields")), (set(["-"]), set(["-"])));
     assert_eq!(kept("domain_name"), set(["www.example.com"]));
-    // The rules of client_ip, client_port and request_url apply to the columns of Classic Load Balancers.
+    // The rules for client_ip, client_port and request_url also apply to the columns for Classic Load Balancers.
     let requests = read(&world.out(), CLASSIC);
     let kept = |column: &str| values(&requests, column);
     assert_eq!(kept("request_ip"), set(["198.18.9.0", "2001:db8:516::"]));
@@ -285,7 +285,7 @@ fn a_rule_for_one_column_does_not_change_others() {
     }
     // Unknown fields may contain personal data, so they are always dropped.
     assert_eq!(values(&rows, "extra_fields"), set(["-"]));
-    // Columns that repeat parts of the URL can have separate rules.
+    // Columns that repeat parts of the URL may have separate rules.
     let world = self::world();
     convert(&world, &["request_url=drop", "redirect_url=drop-query"]);
     let rows = world.rows();

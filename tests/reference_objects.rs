@@ -1,5 +1,5 @@
-//! A slow reference reader for objects, which implements RFC 1952 on top of a raw inflater, and functions that read the
-//! same bytes with the crate's two inflaters.
+//! A slow reference reader for objects, which implements RFC 1952 on top of a raw inflater. Also contains functions
+//! that read the same bytes with the crate's two inflaters.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -30,8 +30,8 @@ pub(crate) struct Content {
 }
 
 impl PartialEq for Content {
-    /// Ignores padding notes if the object is damaged: the reference reads the padding after damaged nested gzip, but
-    /// the program does not.
+    /// Ignores padding notes if the object is damaged, because only the reference reads the padding after damaged
+    /// nested gzip.
     fn eq(&self, other: &Self) -> bool {
         let notes = |content: &Self| {
             let mut notes = content.notes.clone();
@@ -334,8 +334,8 @@ pub(crate) fn streamed(object: &[u8], lengths: Vec<usize>) -> Content {
     })
 }
 
-/// Reads an object all at once, into a buffer that already contains another object. Returns `None` if the whole-buffer
-/// path does not support the object.
+/// Reads an entire object at once, into a buffer that already contains another object. Returns `None` if the
+/// whole-buffer path does not support the object.
 pub(crate) fn whole(object: &[u8]) -> Option<Content> {
     let mut decompressed = Decompressed::default();
     let mut inflater = Whole::default();

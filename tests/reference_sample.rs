@@ -54,7 +54,7 @@ fn verify_with(
     (report.reference_decoded, findings.collect())
 }
 
-/// Returns the schema of a log type after replacing `from` with `to` in the text of its schema file.
+/// Returns a log type's schema after replacing `from` with `to` in the schema file.
 fn changed(log_type: LogType, from: &str, to: &str) -> &'static Table {
     let text = match log_type {
         LogType::Connection => include_str!("../schemas/connection.toml"),

@@ -1,5 +1,4 @@
-//! If stdout or a dataset file cannot be written, the error includes the name of the stream or file, the reason and a
-//! remedy.
+//! If stdout or a dataset file cannot be written, the error names the stream or file, the reason and a remedy.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -122,7 +121,7 @@ fn a_full_stderr_changes_no_result() {
 
 // ---- files of a dataset
 
-/// Runs conversions as an unprivileged user: the user who runs the tests, or `nobody` if that user is root.
+/// Runs conversions without privileges: as the user who runs the tests or, if that user is root, as `nobody`.
 struct Unprivileged {
     world: World,
     program: PathBuf,
@@ -197,7 +196,7 @@ fn a_directory_without_permission_is_named_with_the_remedy() {
         let run = unprivileged.convert_with_mode(directory, mode);
         refused(&run, directory, ("able: permission denied", "change its permissions"));
     }
-    // These are the last steps of writing a file, after it is staged.
+    // These directories are written last, after the files are staged.
     for below in ["_alb2parquet/claims/access/012345678901/eu-west-1", "alb_access_logs"] {
         let directory = out.join(below);
         let hidden = |path: PathBuf| fs::rename(path.join("account=012345678901"), path.join("x"));

@@ -186,7 +186,7 @@ fn a_dataset_without_its_description_keeps_its_layout() {
     assert_eq!(world.rows().len(), 14);
 }
 
-/// Rows without the rejects of the same claim are incomplete.
+/// If a claim's rows exist but its rejects do not, the claim is incomplete.
 #[test]
 fn a_claim_is_not_rebuilt_from_half_of_its_files() {
     let world = converted();
@@ -275,7 +275,7 @@ fn a_broken_log_does_not_affect_other_partitions() {
     );
 }
 
-/// Sums that include the forged counts would overflow, so every command reports the claim as broken.
+/// The forged counts would make sums overflow, so every command reports the claim as broken.
 #[test]
 fn a_claim_with_impossible_counts_is_broken() {
     let world = converted();
@@ -316,7 +316,7 @@ fn a_rebuilt_claim_has_all_counts() {
     assert_eq!(facts(&world), before);
 }
 
-/// Only claims can be aborted. A removal still takes effect if it has an abort marker.
+/// Only claims can be aborted. A removal takes effect even if it has an abort marker.
 #[test]
 fn a_forged_abort_of_a_removal_restores_no_claim() {
     let world = converted();

@@ -1,4 +1,4 @@
-//! The report shows the same numbers as the runs. Its page is well-formed and small, and escapes names and lines.
+//! The report shows the same numbers as the runs. The HTML page is well-formed and small, and escapes names and lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,7 +19,7 @@ use crate::support::{
     text_of,
 };
 
-/// Hostile markup in names and lines.
+/// Hostile markup for names and lines.
 const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror='alert(2)'>\"&amp;<!--";
 
 fn report(out: &Path, args: &[&str]) -> Run {

@@ -1,5 +1,5 @@
-//! The number of concurrent reads from a bucket follows the work, stays below `--max-requests`, and falls while the
-//! store throttles requests.
+//! The number of concurrent reads from a bucket adapts to the work, never exceeds `--max-requests`, and decreases while
+//! the store throttles requests.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::memory::{Memory, Reply, Request};
 use crate::server::command;
 use crate::support::{Run, good_lines, gzip, key_of, run_command};
 
-/// Returns small objects from several days.
+/// Returns small objects: `of_day` from each of `days` days.
 fn objects(days: usize, of_day: usize) -> Vec<(String, Vec<u8>)> {
     let key = |day: usize, number: usize| {
         let balancer = format!("my-lb-{}.50dc6c495c0c9188", number / 250);
@@ -38,8 +38,8 @@ fn reads(run: &Run) -> Value {
     reads.next_back().unwrap_or_else(|| panic!("no message about reads: {}", run.stderr))
 }
 
-/// Converts objects from a store that takes 50 ms for each read. Returns the largest number of concurrent reads that
-/// the store has seen, and the last message about reads.
+/// Converts objects from a store that takes 50 ms per read. Returns the store's maximum number of concurrent reads, and
+/// the last message about reads.
 fn most_concurrent(args: &[&str]) -> (usize, Value) {
     let (open, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let seen = Arc::clone(&most);

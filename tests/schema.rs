@@ -34,7 +34,7 @@ fn grown(file: &str) -> Table {
     Table::parse(&format!("{file}{STANZAS}")).unwrap()
 }
 
-/// Returns the values in the new columns and in the column for unknown fields.
+/// Returns a row's values in the new columns and in the column for unknown fields.
 fn new(row: &Row) -> [Option<&str>; 3] {
     ["new_words", "hops", "extra_fields"].map(|column| get(row, column))
 }
@@ -44,7 +44,7 @@ fn line(table: &Table, count: usize) -> String {
     vec!["-"; count.min(table.fields.len())].join(" ")
 }
 
-/// Returns a value as load balancers write it in a table: in quotes, unless quotes are part of the values.
+/// Returns a value as load balancers log it: in quotes, unless quotes are part of the values in this log.
 fn quoted(table: &Table, value: &str) -> String {
     if table.literal_quotes { value.to_owned() } else { format!("\"{value}\"") }
 }

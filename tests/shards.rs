@@ -30,8 +30,8 @@ fn world() -> World {
     world
 }
 
-/// Returns the arguments of two job arrays, except for the shard. One array converts a source; the other converts a
-/// file with the same source's batches.
+/// Returns the arguments for two job arrays, except for the shard. One array converts a source, and the other converts
+/// a file that contains the source's batches.
 fn arrays(world: &World) -> [Vec<String>; 2] {
     let [source, out] = [world.source(), world.out()].map(|path| path.to_str().unwrap().to_owned());
     let small = ["--to", "2099-12-31", "--target-file-size", "3KB"];
@@ -179,7 +179,8 @@ fn batches_from_stdin_cannot_be_sharded() {
     run_command(program(&args).stdin(Stdio::null())).expect(3).says(&["only once"]);
 }
 
-/// Each job definition in docs/scale.md contains a command that converts its shard once the URLs are replaced by paths.
+/// Each job definition in docs/scale.md contains a command that converts one shard. The test replaces the URLs with
+/// paths.
 #[test]
 fn the_documented_job_definitions_work() {
     let page = include_str!("../docs/scale.md");

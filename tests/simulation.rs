@@ -1,7 +1,6 @@
-//! However runs crash, fail, race or pause at calls to their store, every row ends up in the dataset exactly once.
-//!
-//! Planning, claiming and publishing run the program's code. Only the conversion is simulated: it copies the lines of a
-//! batch. A seeded scheduler interleaves up to three threads, each of which performs one run after another. The visible
+//! Every row ends up in the dataset exactly once, even if runs crash, fail, race or pause at any call to their store.
+//! Planning, claiming and publishing use the program's code. Only the conversion is simulated: it copies a batch's
+//! lines. A seeded scheduler interleaves up to three threads, each of which performs one run after another. The visible
 //! files are checked after every write. After a final run without faults, every object must be in the dataset exactly
 //! once and complete.
 //!
@@ -213,7 +212,7 @@ fn comparison<'a>(
     Comparison { sources, ledger, threads: 1, compared: &COMPARED, stop }
 }
 
-/// Calls a function, and ignores its errors and simulated crashes. Propagates other panics.
+/// Calls a function, ignoring errors and simulated crashes. Propagates other panics.
 fn ignore_faults(run: impl FnOnce() -> anyhow::Result<()>) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run))
         && !panic.is::<Crash>()
@@ -278,7 +277,7 @@ fn run_seed(seed: u64, trace: bool, aborts: bool) -> Outcome {
     let mut random = Random::new(seed);
     // Seeds that lose claims do not remove rows.
     let loses = random.hits(250);
-    // Each seed disables some kinds of faults, so that some runs last long enough to reach the others.
+    // Each seed disables some kinds of faults, so that some runs last long enough for the other kinds to occur.
     let mut rate = |most: u64| if random.hits(300) { 0 } else { random.below(most) };
     let rates = Rates {
         crash: rate(30),
@@ -534,7 +533,7 @@ fn any_call_can_fail() {
     }
 }
 
-/// Whether or not the claims of a failed run were published, `remove` can remove everything that the run left behind.
+/// `remove` can remove everything that a failed run left behind, whether or not the run's claims were published.
 #[test]
 fn any_call_can_fail_before_a_removal() {
     for (aborts, fault) in [true, false].into_iter().flat_map(|aborts| FAULTS.map(|f| (aborts, f)))

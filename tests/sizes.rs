@@ -26,8 +26,7 @@ const CUTS: [(&str, Cut); 4] = [
     ("all but one byte", |length| length - 1),
 ];
 
-/// Numbers and line counts of the truncated objects, which cover small and streamed, compressed and uncompressed
-/// objects.
+/// Numbers and line counts of the truncated objects. They include small, streamed, compressed and uncompressed ones.
 const LINES: [(usize, usize); 4] = [(1, 20), (2, 30), (3, 10_000), (4, 20_000)];
 /// Number and line count of the object that is never truncated.
 const WHOLE: (usize, usize) = (9, 3);
@@ -147,7 +146,7 @@ fn a_short_response_is_requested_again_and_loses_no_row() {
         let run = run(&server, "convert", dir.path(), &[]).expect(0);
         assert_eq!(run.count("/objects/converted"), LINES.len() as u64 + 1, "{what}");
         assert_eq!(run.count("/rows"), all_rows().values().sum::<usize>() as u64, "{what}");
-        // One failed request for each object, and one for the second range of the largest object.
+        // One failed request per object, and one for the second range of the largest object.
         assert_eq!(run.count("/requests_failed"), LINES.len() as u64 + 1, "{what}");
     }
 }

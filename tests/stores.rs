@@ -1,4 +1,4 @@
-//! A test suite that runs on every kind of target, and tests for stores that are not safe for a dataset.
+//! A test suite that runs on every kind of target, and tests of stores that are not safe for datasets.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -69,7 +69,7 @@ pub(crate) const FIELDS: [&str; 36] = [
     "0x8",
 ];
 
-/// The fields of a line, of which there may be more than 36.
+/// The fields of a line. There may be more than 36.
 #[derive(Clone)]
 pub(crate) struct Line(pub(crate) Vec<String>);
 
@@ -134,7 +134,8 @@ pub(crate) fn decode(text: impl AsRef<[u8]>) -> Outcome {
     decode_as(LogType::Access.table(), text)
 }
 
-/// Decodes text using the given table's schema, on the path for ordinary objects. Empty text does not take this path.
+/// Decodes text using the given table's schema, via the code path for ordinary objects. Empty text does not use this
+/// code path.
 pub(crate) fn decode_as(table: &Table, text: impl AsRef<[u8]>) -> Outcome {
     let mut decompressed = Decompressed::default();
     let whole = Whole::default().inflate(0, &gzip(text.as_ref()), &mut decompressed);
@@ -147,7 +148,7 @@ pub(crate) fn decode_as(table: &Table, text: impl AsRef<[u8]>) -> Outcome {
     outcome
 }
 
-/// Decodes an object on the path for streamed objects.
+/// Decodes an object via the streaming code path.
 pub(crate) fn decode_streamed(size: usize, reader: impl Read + Send + 'static) -> Outcome {
     let mut decoder = Decoder::new(LogType::Access.table());
     let mut outcome = Outcome::default();
@@ -397,13 +398,13 @@ pub(crate) fn run_command(command: &mut Command) -> Run {
     Run::of(command.output().unwrap())
 }
 
-/// Converts sources to a dataset, regardless of the current day.
+/// Converts sources to a dataset, independently of the current date.
 pub(crate) fn convert(sources: &[&Path], out: &Path, args: &[&str]) -> Run {
     let mut command = program(&["convert"]);
     run_command(command.args(sources).arg("--out").arg(out).args(with_day(args)))
 }
 
-/// Adds a `--to` day far in the future, unless the arguments already contain `--to`.
+/// Adds a `--to` date far in the future, unless the arguments already contain `--to`.
 fn with_day<'a>(args: &[&'a str]) -> Vec<&'a str> {
     let day = if args.contains(&"--to") { &[][..] } else { &["--to", "2099-12-31"] };
     [args, day].concat()
@@ -431,7 +432,7 @@ pub(crate) fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// Returns the part of a dataset that does not depend on the run: the contents of its data files, by directory.
+/// Returns the contents of a dataset's data files, by directory. Unlike the file names, they do not depend on the run.
 pub(crate) fn contents(out: &Path) -> BTreeMap<String, Vec<Vec<u8>>> {
     let mut contents = BTreeMap::<String, Vec<Vec<u8>>>::new();
     for (name, bytes) in tree(out) {

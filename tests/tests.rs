@@ -5,13 +5,13 @@
 
 // Athena statements follow the grammar in the AWS documentation.
 mod athena;
-// Structure of `src`: imports go in one direction, every file has a doc comment, and one module prints.
+// Structure of `src`: imports go in one direction, every file has a doc comment, and only one module prints.
 mod architecture;
 // Batches as data: any machine can convert the JSON lines of a plan, and converting them is idempotent.
 mod batches;
 // Only the requested columns have Bloom filters.
 mod bloom;
-// An object's memory use is bounded by its decompressed text and rejects.
+// The memory used for an object is bounded by its decompressed text and rejects.
 mod bounds;
 // The command line: exit codes, messages, filters, `--json`.
 mod cli;
@@ -61,9 +61,9 @@ mod inspect;
 mod library;
 // Golden lines: every era, every unusual form, every reject reason.
 mod lines;
-// The logs other than access logs of Application Load Balancers, and trees with all log types.
+// All logs except Application Load Balancer access logs, and trees with all log types.
 mod logs;
-// Objects whose content is not the log that their name promises.
+// Objects that do not contain the log type that their name indicates.
 mod other_content;
 // `plan` and `--dry-run` predict what `convert` does and write nothing. Messages for sources without logs.
 mod plan;
@@ -93,7 +93,7 @@ mod reference_sample;
 mod redact;
 // Tests that require a disk: staged files, signals, and mounts that change inode numbers.
 mod on_disk;
-// If stdout or a file cannot be written, the error includes the name of the stream or file, the reason and a remedy.
+// If stdout or a file cannot be written, the error names the stream or file, the reason and a remedy.
 #[cfg(unix)]
 mod refusals;
 // The report: its numbers and its page. `scripts/report-test` opens the page in a browser.
@@ -106,7 +106,7 @@ mod s3;
 mod requests;
 // Adding a field requires only a stanza in a schema file.
 mod schema;
-// However runs crash, fail, race or pause at calls to their store, every row ends up in the dataset exactly once.
+// Every row ends up in the dataset exactly once, even if runs crash, fail, race or pause at any call to their store.
 #[allow(clippy::print_stdout)] // figures of long runs, and the calls of a seed that is replayed
 mod simulation;
 // Lost, restored or damaged state: nothing is converted twice, and `repair` rebuilds claims.

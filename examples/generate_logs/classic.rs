@@ -1,7 +1,6 @@
 //! Writes the logs of Classic Load Balancers: one line per request, or per connection to a TCP or SSL listener.
-//!
-//! The objects are uncompressed text, as AWS delivers them. Lines have 12 fields until June 2015 and 15 fields since
-//! August 2015. In July 2015, lines of both lengths occur in one object.
+//! As in AWS's deliveries, the objects are uncompressed text. Lines have 12 fields until June 2015 and 15 fields from
+//! August 2015 on. Objects from July 2015 contain lines of both kinds.
 
 use anyhow::Result;
 use chrono::NaiveDate;
@@ -9,7 +8,7 @@ use chrono::NaiveDate;
 use crate::{Args, Clock, Connection, Object, Output, Pace, Rng, Row, Totals, WINDOW, World};
 use crate::{bare, decimal, number, padded, quoted};
 
-/// Writes the object of the Classic Load Balancer. It covers an hour if a day has at most 24 objects.
+/// Writes the Classic Load Balancer's object. The object covers an hour if there are at most 24 objects per day.
 pub(crate) fn write(object: &Object<'_>, world: &World, args: &Args) -> Result<Totals> {
     let window = if args.objects_per_day > 24 { WINDOW } else { 3600 };
     let end = object.end / window * window;
@@ -36,7 +35,7 @@ struct Requests<'a> {
     rng: Rng,
     connections: Vec<Connection<'a>>,
     row: Row<'a>,
-    /// The two days between which lines have 12 or 15 fields, in microseconds since 1970.
+    /// The start and end of the period in which both 12-field and 15-field lines occur, in microseconds since 1970.
     change: [i64; 2],
 }
 
@@ -83,7 +82,7 @@ impl<'a> Requests<'a> {
         connection
     }
 
-    /// Generates the next request, or connection, and its response.
+    /// Generates the next request or connection, and the response.
     fn next(&mut self) {
         let slot = self.rng.index(self.connections.len());
         if self.rng.chance(2200) {
@@ -144,7 +143,7 @@ impl<'a> Requests<'a> {
         }
     }
 
-    /// Returns the number of fields of the current row's line.
+    /// Returns the number of fields in the current row's line.
     fn fields(&mut self) -> u8 {
         let [first, last] = self.change;
         match self.row.time {
@@ -156,7 +155,7 @@ impl<'a> Requests<'a> {
 }
 
 impl Row<'_> {
-    /// Appends the line of the log of a Classic Load Balancer.
+    /// Appends the current row as a Classic Load Balancer log line.
     fn write_classic(&self, fields: u8, rng: &mut Rng, clock: &mut Clock, out: &mut Vec<u8>) {
         clock.write(self.time, out);
         bare(self.balancer, out);

@@ -140,12 +140,12 @@ impl std::ops::Add for Totals {
 // Random numbers
 // ---------------------------------------------------------------------------------------------------
 
-/// SplitMix64: small, fast, and random enough for generated text.
+/// A SplitMix64 generator, which is small, fast, and random enough for generated text.
 #[derive(Clone, Debug)]
 struct Rng(u64);
 
 impl Rng {
-    /// Returns the generator for a position in the tree, which is a path of numbers.
+    /// Returns the generator for a position in the tree, given as a path of numbers.
     fn at(path: &[u64]) -> Self {
         let mut rng = Self(0x0a1b_2c3d_4e5f_6071);
         for &step in path {
@@ -172,7 +172,7 @@ impl Rng {
         low + self.below(high - low + 1)
     }
 
-    /// Returns true with a probability of `share` in 10,000.
+    /// Returns `true` with a probability of `share` / 10,000.
     fn chance(&mut self, share: u64) -> bool {
         self.below(10_000) < share
     }
@@ -222,7 +222,7 @@ impl Rng {
         })
     }
 
-    /// Returns random lowercase letters and digits.
+    /// Returns a name of random lowercase letters and digits.
     fn name(&mut self, length: usize) -> String {
         let letters = b"abcdefghijklmnopqrstuvwxyz0123456789";
         (0..length).map(|_| char::from(letters[self.index(letters.len())])).collect()
@@ -247,7 +247,7 @@ struct Skew {
 }
 
 impl Skew {
-    /// Returns a distribution with `flatness` as k. The larger k is, the more similar the first weights are.
+    /// Returns a distribution with `flatness` as k. A larger k makes the first weights more similar.
     fn new(ranks: usize, flatness: u64) -> Self {
         let sums = (1..=ranks as u64)
             .scan(0, |sum, rank| {
@@ -284,7 +284,7 @@ struct World {
     slug_skew: Skew,
 }
 
-/// An address that sends requests.
+/// A client that sends requests.
 #[derive(Debug)]
 struct Client {
     address: String,
@@ -327,7 +327,7 @@ impl World {
         }
     }
 
-    /// Returns a random route for a kind of connection, and its index.
+    /// Returns a random route for the given kind of connection, and the route's index.
     fn route(&self, kind: &str, rng: &mut Rng) -> (usize, &Route) {
         let (routes, index) = match kind {
             "grpcs" => (&self.calls, rng.index(self.calls.len())),
@@ -435,9 +435,8 @@ const WORDS: &[&str] = &[
 ];
 
 /// The routes, the most common first: method, median milliseconds, median sent bytes, path.
-///
-/// In a path, `{n}` is a number and `{slug}` is a group of words; a few numbers and slugs are frequent. `{page}` is a
-/// small number, `{word}` is one word, and `{uuid}` and `{hex}` are random.
+/// In a path, `{n}` is a number, `{slug}` is several words, `{page}` is a small number, `{word}` is one word, and
+/// `{uuid}` and `{hex}` are random. A few numbers and slugs occur often.
 const ROUTES: &[&str] = &[
     "GET 4 1830 /api/v2/products/{n}",
     "GET 9 6400 /api/v2/products?category={word}&page={page}&per_page=24",
@@ -512,7 +511,7 @@ const SOCKETS: &[&str] = &["GET 3 0 /live/orders?session={uuid}", "GET 3 0 /live
 #[derive(Debug)]
 struct Route {
     method: &'static str,
-    /// Median time that a target takes, in milliseconds.
+    /// Median response time of a target, in milliseconds.
     millis: u64,
     /// Median size of the response in bytes.
     bytes: u64,
@@ -570,7 +569,7 @@ impl Route {
                     out.extend_from_slice(world.slugs[world.slug_skew.draw(rng)].as_bytes());
                 }
                 Segment::Word => out.extend_from_slice(rng.pick(WORDS).as_bytes()),
-                // Half of the random ids repeat.
+                // Half of the random ids occur more than once.
                 Segment::Uuid if rng.chance(5000) => {
                     Rng::at(&[world.seed, 2, world.number_skew.draw(rng) as u64]).uuid(out);
                 }
@@ -585,7 +584,7 @@ impl Route {
 // Load balancers
 // ---------------------------------------------------------------------------------------------------
 
-/// An Application Load Balancer and its targets, and the Network and Classic Load Balancers for the same targets.
+/// An Application Load Balancer and its targets, and a Network and a Classic Load Balancer for the same targets.
 #[derive(Debug)]
 struct Balancer {
     /// Position of the load balancer in the tree: account, region, load balancer.
@@ -596,11 +595,11 @@ struct Balancer {
     resource: String,
     /// Resource id of the Network Load Balancer: `net/name/id`.
     network: String,
-    /// Resource id of the TLS listener of the Network Load Balancer.
+    /// Resource id of the Network Load Balancer's TLS listener.
     listener: String,
     /// Name of the Classic Load Balancer.
     classic: String,
-    /// Addresses of its nodes. One node writes each object.
+    /// Addresses of the load balancer's nodes. Each object is written by one node.
     nodes: Vec<String>,
     hosts: Vec<Host>,
     groups: Vec<TargetGroup>,
@@ -734,10 +733,10 @@ impl Balancer {
 // Objects
 // ---------------------------------------------------------------------------------------------------
 
-/// Seconds that the log in one object covers, except for Classic Load Balancers that deliver every hour.
+/// Length of the window that an object covers, in seconds. Objects of Classic Load Balancers may cover an hour instead.
 const WINDOW: i64 = 300;
 
-/// The objects of a node for one window: one object for each log type.
+/// A node's objects for one window: one object per log type.
 #[derive(Debug)]
 struct Object<'a> {
     balancer: &'a Balancer,
@@ -746,7 +745,7 @@ struct Object<'a> {
     /// End of the window, in seconds since 1970.
     end: i64,
     folder: PathBuf,
-    /// Random part of the name.
+    /// Random part of the object names.
     suffix: String,
     rng: Rng,
 }
@@ -771,8 +770,8 @@ impl<'a> Object<'a> {
     }
 
     fn new(args: &Args, balancer: &'a Balancer, date: NaiveDate, index: u32) -> Self {
-        // The first window ends at midnight, so it contains the last minutes of the previous day. AWS, too, chooses the
-        // directory by the time of delivery, not by the times of the requests.
+        // The first window ends at midnight, so it contains the last minutes of the previous day. Like AWS, this uses
+        // the directory for the delivery time, not for the times of the requests.
         let window = i64::from(index) * 288 / i64::from(args.objects_per_day);
         let start_of_day = date.and_time(NaiveTime::MIN).and_utc();
         let end = start_of_day + TimeDelta::seconds(window * WINDOW);
@@ -838,7 +837,8 @@ impl<'a> Object<'a> {
         outputs.map(Output::finish).try_fold(Totals::default(), |sum, totals| Ok(sum + totals?))
     }
 
-    /// Returns an object's name without its prefix and ending. The names of Network Load Balancers contain no node.
+    /// Returns an object's name without its prefix and ending. Names of Network Load Balancer objects do not contain a
+    /// node.
     fn stem(&self, balancer: &str, end: i64, has_node: bool) -> String {
         let Balancer { account, region, nodes, .. } = self.balancer;
         let end = DateTime::from_timestamp(end, 0).unwrap_or_default().format("%Y%m%dT%H%MZ");
@@ -852,7 +852,7 @@ impl<'a> Object<'a> {
 struct Output {
     path: PathBuf,
     file: Encoder,
-    /// Text that is not written yet.
+    /// Text that has not been written yet.
     text: Vec<u8>,
     totals: Totals,
 }
@@ -879,7 +879,7 @@ impl Output {
         Self { path, file, text: Vec::with_capacity(1 << 17), totals }
     }
 
-    /// Counts a line that was appended to the text.
+    /// Counts the line that was just appended to the text.
     fn end_row(&mut self) -> Result<()> {
         self.totals.rows += 1;
         if self.text.len() >= 1 << 16 { self.write() } else { Ok(()) }
@@ -911,7 +911,7 @@ impl Output {
 // Connections and health checks
 // ---------------------------------------------------------------------------------------------------
 
-/// Writes the connection and health check logs of a node and a window.
+/// Writes a node's connection and health check logs for one window.
 struct OtherLogs<'a> {
     balancer: &'a Balancer,
     node: &'a str,
@@ -921,7 +921,7 @@ struct OtherLogs<'a> {
     fields: u8,
     rng: Rng,
     clock: Clock,
-    /// Ids of the connections that were written.
+    /// Ids of the connections that have been written.
     seen: HashSet<[u8; 32]>,
 }
 
@@ -942,7 +942,7 @@ impl<'a> OtherLogs<'a> {
         }
     }
 
-    /// Writes the line of a connection at its first request, and sometimes the line of a failed connection.
+    /// Writes a connection's line at its first request. Sometimes also writes a line for a failed connection.
     fn write_connection(
         &mut self,
         connection: &Connection<'_>,
@@ -969,8 +969,8 @@ impl<'a> OtherLogs<'a> {
         Ok(())
     }
 
-    /// Appends a line. `tls` is the cipher, the version and the milliseconds of a completed handshake. `verified` is
-    /// the result of verifying the client certificate, if there was one.
+    /// Appends a line. `tls` is the cipher, the version and the duration (in milliseconds) of a completed handshake.
+    /// `verified` is the result of client certificate verification, if the client sent a certificate.
     fn write_handshake(
         &mut self,
         connection: &Connection<'_>,
@@ -1067,7 +1067,7 @@ impl<'a> OtherLogs<'a> {
 // Rows
 // ---------------------------------------------------------------------------------------------------
 
-/// Spreads the rows of an object over its window.
+/// Spreads an object's rows over its window.
 #[derive(Debug)]
 struct Pace {
     /// Start of the window, in microseconds since 1970.
@@ -1077,7 +1077,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// `end` and `window` are the end and the length of the window in seconds.
+    /// `end` is the end of the window, and `window` is its length, both in seconds.
     fn new(end: i64, window: i64, rows: u64) -> Self {
         let step = window as u64 * 1_000_000_000 / rows.max(1);
         Self { start: (end - window) * 1_000_000, step }
@@ -1279,12 +1279,12 @@ struct Row<'a> {
     stream_error: &'static str,
 }
 
-/// Logged request lines of requests that the load balancer could not parse.
+/// Request lines that are logged for requests that the load balancer could not parse.
 const MALFORMED: [&str; 4] =
     ["- http://www.example.com:80- -", "- http://www.example.com:80- ", "- - -", "- - - "];
 
 impl<'a> Row<'a> {
-    /// Clears the fields of the last request. Keeps the load balancer and its node.
+    /// Clears the last request's fields, but keeps the load balancer and its node.
     fn clear(&mut self) {
         self.target = "-";
         self.times = [None; 3];
@@ -1398,8 +1398,8 @@ impl<'a> Row<'a> {
         self.priority = Some(rng.between(20, 24));
     }
 
-    /// Forwards the request to a target, or to a Lambda function, which has no address. Returns the duration in
-    /// milliseconds.
+    /// Forwards the request to a random target or, if `lambda` is set, to that Lambda function, which has no address.
+    /// Returns the duration in milliseconds.
     fn forward(
         &mut self,
         route: &Route,
@@ -1452,7 +1452,7 @@ impl<'a> Row<'a> {
         let mut millis: u64 = self.times.iter().flatten().sum();
         if matches!(status, 502 | 504 | 460) {
             self.target_status = None;
-            // A target times out after a minute, and a client closes the connection earlier.
+            // A target times out after a minute. A client that gives up closes the connection earlier.
             millis += match status {
                 504 => 60_000,
                 460 => rng.between(500, 30_000),
@@ -1472,7 +1472,7 @@ impl<'a> Row<'a> {
         millis
     }
 
-    /// Appends the line of the access log.
+    /// Appends the access log line.
     fn write(&self, fields: u8, clocks: &mut [Clock; 2], out: &mut Vec<u8>) {
         let [answered, created] = clocks;
         out.extend_from_slice(self.kind.as_bytes());

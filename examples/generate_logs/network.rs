@@ -1,7 +1,6 @@
 //! Writes the logs of Network Load Balancers: one line per TLS connection.
-//!
-//! The day determines the number of fields, as in AWS's logs: 18 fields until June 2020, 21 until April 2023, and 22
-//! since then.
+//! As in AWS's logs, the number of fields depends on the date: 18 until June 2020, 21 until April 2023, and 22 since
+//! then.
 
 use anyhow::Result;
 use chrono::NaiveDate;
@@ -9,7 +8,7 @@ use chrono::NaiveDate;
 use crate::{Balancer, Clock, Object, Output, Pace, Rng, Totals, WINDOW, World};
 use crate::{bare, decimal, number};
 
-/// Writes the object of the Network Load Balancer. `rows` is the number of connections.
+/// Writes the Network Load Balancer's object. `rows` is the number of connections.
 pub(crate) fn write(object: &Object<'_>, world: &World, rows: u64) -> Result<Totals> {
     let name = object.stem(&object.balancer.network.replace('/', "."), object.end, false);
     let mut output = Output::gzip(object.folder.join(format!("{name}.log.gz")))?;
@@ -39,7 +38,7 @@ enum Era {
 }
 
 impl Era {
-    /// Returns the era of a time in microseconds since 1970.
+    /// Returns the era of a time, given in microseconds since 1970.
     fn of(time: i64) -> Self {
         let since = |year, month| {
             let day = NaiveDate::from_ymd_opt(year, month, 1).unwrap_or_default();
@@ -63,7 +62,7 @@ struct Connection<'a> {
     client_port: u64,
     /// `address:port`
     destination: String,
-    /// Duration of the connection and of the handshake in milliseconds.
+    /// Durations of the connection and of the handshake, in milliseconds.
     millis: u64,
     handshake: Option<u64>,
     received_bytes: u64,
@@ -74,7 +73,7 @@ struct Connection<'a> {
     tls_version: &'static str,
     key_exchange: &'static str,
     domain: &'a str,
-    /// Application protocol with the client and with the target.
+    /// Application protocol that the client and the target use.
     protocol: &'static str,
     /// Application protocols that the client offered.
     offer: &'static str,
@@ -109,7 +108,7 @@ impl<'a> Connection<'a> {
             protocol: "-",
             offer: "-",
         };
-        // The handshake of scanners and of clients that reject the certificate fails.
+        // The handshake fails for scanners and for clients that reject the certificate.
         match rng.below(1000) {
             0..12 => {}
             12..18 => connection.alert = Some(*rng.pick(&[42, 46, 48])),
@@ -118,7 +117,7 @@ impl<'a> Connection<'a> {
         connection
     }
 
-    /// Completes the handshake with the client at an index in [`World::clients`].
+    /// Completes the handshake with the client at the given index in [`World::clients`].
     fn complete(&mut self, client: usize, balancer: &'a Balancer, world: &World, rng: &mut Rng) {
         let handshake = 1 + rng.log_normal(14, 0.7);
         self.handshake = Some(handshake);
@@ -147,7 +146,7 @@ impl<'a> Connection<'a> {
         self.domain = if habit.chance(300) { "-" } else { &host.name };
     }
 
-    /// Appends the line of the connection.
+    /// Appends the connection's line.
     fn write(&self, era: Era, balancer: &Balancer, clocks: &mut [Clock; 2], out: &mut Vec<u8>) {
         let [ended, created] = clocks;
         out.extend_from_slice(if era == Era::First { b"tls 1.0 " } else { b"tls 2.0 " });

@@ -1,4 +1,4 @@
-"""Uses Chromium to test the page that `report` writes for a dataset whose names and lines contain markup.
+"""Tests, in Chromium, the page that `report` writes for a dataset whose names and lines contain markup.
 
 Usage: report.py PROGRAM DIRECTORY
 
@@ -30,8 +30,8 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror='alert(2)'><!--"
 PREFIX = HOSTILE.replace("/", "")
 MISSING = ["2024-12-24", "2024-12-25", "2025-01-07"]
 LOGS = ["access", "classic", "connection", "health_check", "nlb_tls"]
-# Two load balancers in an account whose number is larger than that of all generated accounts. The interval of the
-# Classic Load Balancer changes from 60 to 5 minutes, and both miss some windows.
+# An account with a Classic and a Network Load Balancer. Its number is larger than those of the generated accounts. The
+# Classic Load Balancer's interval changes from 60 to 5 minutes, and both load balancers miss some windows.
 OTHERS = "999999999999"
 TLS_LINE = (
     "tls 2.0 2024-11-20T10:00:00 net/edge/0123456789abcdef 89abcdef01234567 192.0.2.44:40312 198.51.100.8:443 340 12 "
@@ -60,7 +60,7 @@ def equal(what, seen, expected):
 
 
 def add_other_load_balancers(source):
-    """Adds a Network and a Classic Load Balancer with ten days of logs."""
+    """Adds ten days of logs from a Network and a Classic Load Balancer."""
     for number in range(10):
         day = date(2024, 11, 20) + timedelta(number)
         directory = source / f"AWSLogs/{OTHERS}/elasticloadbalancing/eu-west-1/{day:%Y/%m/%d}"
@@ -139,7 +139,7 @@ def serving(directory):
 
 @contextmanager
 def opened(browser, url, **options):
-    """Opens the page. Afterwards, checks that the page printed nothing to the console and made no other requests."""
+    """Opens the page. On exit, checks that the page printed nothing to the console and made no other requests."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
     page = context.new_page()
     requests, said = [], []
@@ -209,7 +209,7 @@ def days(balancer):
 
 
 def logs(page, facts):
-    """Checks that the page shows all five logs, and the windows of each type of load balancer."""
+    """Checks that the page shows all five log types, and the windows of each type of load balancer."""
     equal("log types", sorted(facts["log_types"]), LOGS)
     classic, network = facts["load_balancers"][-2:]
     names = [each["load_balancer"] for each in [classic, network]]
@@ -278,7 +278,7 @@ def keyboard(page, facts):
 
 
 def pointer(page, facts):
-    """Checks that the keyboard and the pointer find the selected days at the same positions in the picture."""
+    """Checks that the keyboard and the pointer select days at the same positions in the picture."""
     balancer = facts["load_balancers"][0]
     calendar = {day["day"]: day for day in balancer["calendar"]}
     years, readout = (page.locator(f"#c0 .{name}") for name in ["years", "readout"])
@@ -297,7 +297,7 @@ def pointer(page, facts):
 
 
 def pictures(page, facts):
-    """Checks that the picture has as many shapes of each kind as there are days of that kind."""
+    """Checks that the picture contains one shape for each day, of the kind that the day requires."""
     drawn = page.evaluate(
         """() => [...document.querySelectorAll('.calendar')].map(calendar => {
             const days = name => [...calendar.querySelectorAll(name)].map(path => path.getAttribute('d'));

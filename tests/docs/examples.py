@@ -3,10 +3,10 @@
     examples.py --program ALB2PARQUET --aws URL [PAGE...]
 
 bash runs a page's `sh` blocks in order and in the same directory, so a block can use the results of earlier ones.
-Commands in `crontab` blocks and systemd units also run. The logs are in s3://my-log-bucket and in /mnt/my-log-bucket,
-which is replaced with a path below the working directory. Lines that other tests run are skipped; see ELSEWHERE. A
-block after a comment `not run: REASON` is reported as skipped. Every `--flag` on a page must appear in the program's
-help or be an option of scripts/spark_convert.py.
+Commands in `crontab` blocks and systemd units also run. The logs are in s3://my-log-bucket and in /mnt/my-log-bucket;
+the latter is replaced with a path below the working directory. Lines in ELSEWHERE are skipped, because other tests run
+them. A block after a `not run: REASON` comment is reported as skipped. Every `--flag` on a page must appear in the
+program's help or be an option of scripts/spark_convert.py.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def main():
 
 
 def run(name, text, scratch, program, aws):
-    """Runs the blocks of a page, and returns the problems that occurred."""
+    """Runs a page's blocks, and returns the problems that occurred."""
     blocks = re.findall(r"(?:^<!-- not run: (.*?) -->\n)?^```(sh|crontab|ini)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     if not blocks:
         return []
@@ -158,10 +158,10 @@ def flags_of(program, *command):
 
 
 def named_flags(text):
-    """Yields this program's flags in the inline code of a page."""
+    """Yields this program's flags in a page's inline code."""
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     for code in re.findall(r"`([^`\n]*)`", prose):
-        # Code that begins with another program's name contains that program's flags.
+        # Code that begins with the name of another program contains flags of that program.
         if not re.match(r"(aws|cargo|scripts/|docker|pip|uvx|systemctl|rustup|s5cmd)", code):
             yield from re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)
 

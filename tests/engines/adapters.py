@@ -1,7 +1,7 @@
 """Registers a dataset's tables in each engine, and runs the queries from `queries.py`.
 
-For engines that `alb2parquet ddl` supports, the adapters use its statements. For other engines, they use the calls in
-docs/athena.md. An adapter has a name, and a method `ask` that runs a query and returns rows as tuples.
+For engines that `alb2parquet ddl` supports, the adapters run the statements that it prints. For other engines, they use
+the calls in docs/athena.md. An adapter has a name, and an `ask` method that runs a query and returns rows as tuples.
 """
 
 import datetime
@@ -44,7 +44,7 @@ def used(query):
 
 
 class Sql:
-    """Translates a query to SQL. Subclasses run it, and override what their dialect expresses differently."""
+    """Translates queries to SQL. Subclasses run the SQL, and override methods where their dialect differs."""
 
     def ask(self, query):
         return self.run(self.translate(query))

@@ -1,7 +1,7 @@
 """Tests partition projection, S3 and Glue with Trino, on which Athena is based.
 
-Trino runs the statements that `alb2parquet ddl` prints for Trino. It also reads the tables that `ddl` prints for Glue
-from moto's catalog, and thus the same table properties as Athena.
+Trino runs the statements that `alb2parquet ddl` prints for Trino. It also reads the table definitions that `ddl` prints
+for Glue, which moto serves as the catalog. Those have the same table properties that Athena reads.
 """
 
 import json
@@ -76,7 +76,7 @@ class Checks:
         return adapters.ddl(self.program, dataset or self.dataset, table, dialect, *more)
 
     def counts(self, name, table, where=None, of=ROWS, **session):
-        """Compares the row count of a table with the rows of `of`, optionally for rows that match a filter."""
+        """Compares a table's row count with that of `of`, optionally only for rows that match a filter."""
         wanted = sum(where is None or all(row[c] == v for c, v in where.items())
                      for row in self.oracle.tables[of])
         filters = " AND ".join(f"{c} = '{v}'" for c, v in (where or {}).items()) or "true"
@@ -84,7 +84,7 @@ class Checks:
         return name, "" if found == wanted > 0 else f"{found} rows instead of {wanted}"
 
     def projected(self, layout, table, name, **session):
-        """Compares the rows of a table's first and most common month, whose partitions the engine computes."""
+        """Compares the rows from a table's first and most common month. The engine computes the partitions."""
         first = min((row["year"], row["month"]) for row in self.oracle.tables[table])
         for year, month in {first, tuple(MONTH.values())}:
             where = {"year": year, "month": month}
@@ -92,7 +92,7 @@ class Checks:
                               **session)
 
     def local(self):
-        """Creates tables with the statements from `ddl`, with projected and with stored partitions."""
+        """Creates tables with projected and with stored partitions, using the statements from `ddl`."""
         session = {"catalog": "hive", "schema": "local"}
         for table in adapters.LOG_TYPES:
             text = self.ddl("trino", "--no-projection", "--name", f"local.{table}", table=table)

@@ -1,7 +1,7 @@
-"""Access logs whose columns change from object to object, and an oracle over their lines.
+"""Access logs whose values change from object to object, and an oracle that queries their lines.
 
-Within an object, the values in each column are in a narrow range, as after a deployment or during an attack. From
-object to object, each column goes through its ranges in a different order. Pages and row groups therefore have narrow
+Within an object, each column's values are in a narrow range, as after a deployment or during an attack. Each column
+goes through its ranges in a different order from object to object. Pages and row groups therefore have narrow
 statistics in many columns, and the matching pages in two columns often do not overlap. Trino 411 loses rows from such
 files (trino#20267).
 
@@ -29,7 +29,7 @@ MISSING = 3
 
 
 def write(source, seed, rows):
-    """Writes the logs of two days to a directory. Each object of the first day has `rows` rows."""
+    """Writes two days of logs to a directory. Each object from the first day has `rows` rows."""
     chance = random.Random(seed)
     for day, rows in (1, rows), (2, max(rows // 16, 1)):
         directory = source / f"AWSLogs/{ACCOUNT}/elasticloadbalancing/{REGION}/2025/07/{day:02}"
@@ -49,7 +49,7 @@ def write(source, seed, rows):
 
 
 def lines(chance, balancer, at, start, rows):
-    """Yields the lines of an object. `at` is each column's current position in its order of ranges."""
+    """Yields an object's lines. `at` is each column's current position in its sequence of ranges."""
     step = 5_390_000_000 // rows
     for row in range(rows):
         # In half of the columns, the range also changes in the middle of an object.
@@ -79,7 +79,7 @@ def lines(chance, balancer, at, start, rows):
             f'"{"TargetConnectionError" if missing and half else "-"}"',
             '"-"' if missing else f'"{target}"', '"-"' if missing else f'"{target_status}"', '"-"', '"-"',
         ]
-        # The first load balancer's lines have the format from before connection IDs were introduced.
+        # The first load balancer's lines have the format that AWS used before it introduced connection IDs.
         if balancer:
             fields.append(f"TID_{at['connection']:x}{chance.getrandbits(124):031x}")
         yield " ".join(map(str, fields)) + "\n"
@@ -90,7 +90,7 @@ def stamp(time):
 
 
 FIELDS = 30
-# The field or expression from which each column is computed. All other columns are NULL.
+# The field or expression for each column. All other columns are NULL.
 TEXT = {
     "type": 1, "elb": 3, "user_agent": 14, "ssl_cipher": 15, "ssl_protocol": 16, "target_group_arn": 17, "trace_id": 18,
     "domain_name": 19, "chosen_cert_arn": 20, "actions_executed": 23, "redirect_url": 24, "lambda_error_reason": 25,
@@ -122,7 +122,7 @@ PARTS = {
 
 
 def oracle(source, columns):
-    """Returns a DuckDB session with a table `lines` of typed rows, and a table `rounded` with times in milliseconds."""
+    """Returns a DuckDB session with the tables `lines` (typed rows) and `rounded` (times in milliseconds)."""
     session = duckdb.connect()
     session.execute("SET TimeZone = 'UTC'")
     made = PARTS | {name: f"nullif(f{field}, '-')" for name, field in TEXT.items()}

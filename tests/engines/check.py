@@ -1,4 +1,4 @@
-"""Runs the same queries over a dataset in every engine, and compares each result with an oracle.
+"""Runs the same queries on a dataset in every engine, and compares the results with those of an oracle.
 
     check.py SOURCE... --dataset DATASET --program ALB2PARQUET [--trino DIRECTORY] [--engines NAME,...]
 

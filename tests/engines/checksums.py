@@ -2,15 +2,16 @@
 
 Every program in `programs/` computes the same checksums, in its own language:
 
-* Each value is encoded as bytes. Text and binary values are used unchanged; integers become decimal digits; times, the
-  microseconds since 1970 in decimal; doubles, their 64 bits as 16 hexadecimal digits; and dates, yyyy-mm-dd.
+* Each value is encoded as bytes. Text and binary values are used unchanged. Integers are encoded as decimal digits,
+  times as microseconds since 1970 in decimal, doubles as 16 hexadecimal digits for their 64 bits, and dates as
+  yyyy-mm-dd.
 * A column's checksum consists of the number of its non-NULL values and the sum of the CRC-32 checksums of the encoded
   values.
-* The row checksum is the sum of the CRC-32 checksums of all rows. A row is encoded as its values in file order: each
-  value as its encoded length in bytes, a `:` and the encoded value, and NULL as `-`. A value in the wrong row changes
-  this checksum.
+* The row checksum is the sum of the CRC-32 checksums of all rows. To encode a row, its values are concatenated in file
+  order. Each value is preceded by its encoded length in bytes and a `:`, and NULL is `-`. A value in the wrong row
+  changes this checksum.
 
-The sums do not depend on the order of rows, so the checksums of a table's files add up to the table's checksums.
+The sums do not depend on the row order, so the checksums of a table's files add up to those of the table.
 """
 
 import concurrent.futures
@@ -58,12 +59,12 @@ def text(value):
 
 
 def of_columns(columns, outside=()):
-    """Returns the checksums of lists of values, by column name. The row checksum excludes the columns in `outside`."""
+    """Returns the checksums of columns, given as lists of values. The row checksum omits those in `outside`."""
     found, framed, rows = Checksums(), [], 0
     for name, values in columns.items():
         known, count, total, frames = {None: (0, b"-")}, 0, 0, []
         for value in values:
-            # Zeros with different signs are equal but encoded differently, so the key for a double includes its bits.
+            # Positive and negative zero are equal but encoded differently, so the key for a double includes its bits.
             key = value if type(value) is not float else (value, struct.pack(">d", value))
             if key not in known:
                 data = text(value)
@@ -129,7 +130,7 @@ def expected(sources, scratch):
 
 
 def kept(sources, scratch, place):
-    """Returns the same as `expected`, from a cache if the sources and the code are unchanged."""
+    """Like `expected`, but uses a cached result if the sources and the code are unchanged."""
     files = [path for source in sources for path in sorted(source.rglob("*.log*"))]
     code = [pathlib.Path(__file__), pathlib.Path(reference.__file__), *sorted(reference.SCHEMAS.glob("*.toml"))]
     made_of = hashlib.sha256()

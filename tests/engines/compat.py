@@ -6,8 +6,8 @@ AWS's tables parse lines with regular expressions:
 * https://docs.aws.amazon.com/athena/latest/ug/networkloadbalancer-classic-logs.html
 * https://docs.aws.amazon.com/athena/latest/ug/elasticloadbalancer-classic-logs.html
 
-The tests apply these expressions to the raw lines. The result must equal the view, except for the differences listed in
-docs/athena.md, each of which is handled below.
+The tests apply these expressions to the raw lines. The result must equal the view. The only exceptions are the
+differences listed in docs/athena.md, each of which is handled below.
 """
 
 import collections
@@ -23,10 +23,11 @@ STATUSES = ["(|[-0-9]*)", "(-|[-0-9]*)"]
 
 
 class Documented:
-    """A table in AWS's documentation. Subclasses define the log, the expression and the types that are not strings."""
+    """A table in AWS's documentation. Subclasses define the log, the expression, and the types of non-string
+    columns."""
 
     bigints = {"received_bytes", "sent_bytes"}
-    # Text that completes a line of the first eras, so that the expression matches it.
+    # The fields that lines from the first eras lack. Without them, the expression does not match.
     missing = ""
 
     def __init__(self):
@@ -117,9 +118,9 @@ class Documented:
         return self.missed.total() - (len(self.completed) - len(self.theirs))
 
     def groups(self, found, key, value=lambda row: 1, where=lambda row: True):
-        """Compares the sums of a query by group with those of AWS's table.
+        """Compares a query's sums by group with the sums for AWS's table.
 
-        The rows include the lines of the first eras. The sums can be larger only because of the remaining lines that
+        The rows include lines from the first eras. The sums may be larger only because of the remaining lines that
         AWS's expression does not match.
         """
         wanted, left = collections.Counter(), self.left()
@@ -217,7 +218,7 @@ class NlbTls(Documented):
             *[WORD] * 5, ADDRESS, ADDRESS, SECONDS, SECONDS, NUMBER, NUMBER, NUMBER, *[WORD] * 9,
         ]) + " ?([^ ]*)?( .*)?"
     )
-    # The fields that lines of version 1.0 do not have.
+    # The fields that lines of version 1.0 lack.
     missing = " - - -"
     integers = {"client_port", "target_port", "incoming_tls_alert"}
     doubles = {"tcp_connection_time_ms", "tls_handshake_time_ms"}
@@ -264,7 +265,7 @@ class Classic(Documented):
             '"([^ ]*) ([^ ]*) (- |[^ ]*)"', '("[^"]*")', "([A-Z0-9-]+)", "([A-Za-z0-9.-]*)",
         ])
     )
-    # The fields that lines do not have until July 2015.
+    # The fields that lines from before July 2015 lack.
     missing = ' "-" - -'
     integers = {"request_port", "backend_port"}
     doubles = {"request_processing_time", "backend_processing_time", "client_response_time"}
@@ -273,7 +274,7 @@ class Classic(Documented):
         row["timestamp"] = milliseconds(row["timestamp"])
         for name in ("elb_response_code", "backend_response_code"):
             row[name] = row[name].lstrip("0") or "0"
-        # Requests that have a URL but no version.
+        # A request with a URL but no version.
         if row["url"] != "-" and row["protocol"] in ("", "-"):
             row["protocol"] = "- "
 

@@ -7,7 +7,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def block(page, before, language):
-    """Returns the first code block in the given language that follows the given words on a page."""
+    """Returns a page's first code block in the given language after the given words."""
     text = (ROOT / page).read_text()
     if text.count(before) != 1:
         raise ValueError(f"{page} contains {before!r} {text.count(before)} times")

@@ -2,8 +2,8 @@
 
     edges.py OUT
 
-The values include multi-byte text, NULLs in every column, empty text, minimum and maximum integers, doubles of 0 and
--1, IPv6 addresses, and times with microseconds that jump between rows. The objects depend only on the seed.
+The values include multi-byte text, NULLs in every column, empty text, minimum and maximum integers, the doubles 0 and
+-1, IPv6 addresses, and times in microseconds that jump from row to row. The objects depend only on the seed.
 """
 
 import datetime
@@ -142,7 +142,7 @@ CHOICES = {
         "request_processing_time", "target_processing_time", "response_processing_time", "tls_handshake_latency"
     )},
 }
-# Fields that only these logs have, or whose names have another meaning in other logs.
+# Fields that occur only in these logs, or whose names have a different meaning in other logs.
 OWN = {
     "nlb_tls": {
         "type": ["tls"],
@@ -165,7 +165,7 @@ OWN = {
         "backend_status_code": ["0", "200", "599"],
     },
 }
-# Prefixes of object names, and the form of the load balancer in them.
+# Prefixes of object names, and how the names contain the load balancer.
 PREFIXES = {"connection": "conn_log_", "health_check": "health_check_log_"}
 BALANCERS = {"nlb_tls": "net.edge.0123456789abcdef", "classic": "edge"}
 QUOTED = {"request", "user_agent", "trace_id", "domain_name", "chosen_cert_arn", "actions_executed", "redirect_url", "error_reason",

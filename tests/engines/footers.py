@@ -1,4 +1,4 @@
-"""Compares the min, max and count of every column, which engines read from footers, with the values in the logs.
+"""Compares the min, max and count of every column with the values in the logs. Engines compute them from footers.
 
     footers.py --program ALB2PARQUET
 
@@ -6,9 +6,9 @@ All checks run once for each profile.
 
 Generates logs with edge cases for statistics: text of 55 to 70 bytes in characters of one to four bytes, shared
 prefixes, the greatest characters, zero durations with both signs, columns without a value, and sources whose keys begin
-with non-ASCII letters. Converts the logs, and queries every column of every table in each engine, once over the entire
-table and once over each file. `../readers/reference.py` computes the expected results from the raw gzip files. Exits
-with 1 if a result differs from them.
+with non-ASCII letters. Converts the logs, and queries every column of every table in each engine, both over the entire
+table and over each file. `../readers/reference.py` computes the expected results from the raw gzip files. Exits with 1
+if any result differs.
 """
 
 import argparse
@@ -73,11 +73,11 @@ def ask(name, engine, asked):
 
 
 def write_logs(source):
-    """Writes objects of all log types below several prefixes. No two objects of a type share a day, and thus a file."""
+    """Writes objects of all log types below several prefixes. No two objects of a type share a day or a file."""
     chance = random.Random(SEED)
     for number in range(OBJECTS):
-        # The leading letters shift the key, so that the byte offsets 61 to 67 are inside a multi-byte character in some
-        # keys, and at a character boundary in others.
+        # The leading letters shift the rest of the key. Byte offsets 61 to 67 are therefore inside a multi-byte
+        # character in some keys, and at a character boundary in others.
         letter = LETTERS[3 + number % 8] if number % 3 else "日"
         prefix = PREFIXES[number % 4] + letter * (60 // len(letter.encode()) + number % 3)
         day = f"2025/07/{number + 1:02}"
@@ -108,7 +108,7 @@ def text(chance):
 
 
 def seconds(chance, number):
-    """Returns a duration. In some objects, all durations are zeros, with one sign or both; in others, only some are."""
+    """Returns a duration. Some objects have only zero durations, with one sign or both; others have a mixture."""
     values = [["0.000"], ["-0.000"], ["0", "-0.000"], ["0.000", "1.250", "-1"], ["-1", "0.000"], ["0.004", "0"]]
     return chance.choice(values[number % len(values)])
 
@@ -177,7 +177,7 @@ def classic(chance, number, row):
 
 
 def groups(source, dataset):
-    """Yields the directory of every table, and of each day in it, with the rows that the reference parser expects."""
+    """Yields the directory of every table and of each of its days, with the rows that the reference parser expects."""
     parsed = [
         (log, reference.parse_object((path, key, source.parent)))
         for log in LOGS.values() for path, key in reference.objects(source, log)
@@ -203,7 +203,7 @@ def columns_of(rows):
 def wrong_answer(rows, column, found):
     """Returns whether an engine returned a wrong minimum, maximum or count for a column."""
     expected = [aggregate(rows, function, column) for function in ("min", "max", "count")]
-    # Zeros with different signs are equal, but the result must be a value that the column contains.
+    # Positive and negative zero are equal, but the result must be a value that the column contains.
     held = {repr(row[column]) for row in rows}
     return found != expected or not {repr(value) for value in found[:2]} <= held
 

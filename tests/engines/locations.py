@@ -3,10 +3,10 @@
     locations.py --program ALB2PARQUET [--trino DIRECTORY] [--engines NAME,...] [--seed N] [--cases N]
 
 Each case is a dataset in a directory whose name contains characters that are special in some engine: wildcards, quotes,
-escapes, variables, `key=value`. A second dataset is placed wherever a misread name would point. Either the engine
-returns only the rows and partition columns of the first dataset, or the program refuses the location, names the
-character and exits with 3. Policies are evaluated for random keys by the rules of IAM. Prints the number of cases per
-engine and the problems. Exits with 1 if there are any problems.
+escapes, variables, `key=value`. A second dataset is placed wherever a misread name would point. Either the engine must
+return only the rows and partition columns of the first dataset, or the program must refuse the location, name the
+character and exit with 3. Policies are evaluated for random keys according to IAM's rules. Prints the number of cases
+per engine and the problems. Exits with 1 if there are any problems.
 """
 
 import argparse
@@ -32,7 +32,7 @@ PIECES = [
     "${account}", "${env:HOME}", "${aws:username}", "${*}", "\\u0041", ":", ",", "=", "&", "@", "!", "|", "<",
     ">", "^", "(", ")", "~", "year=1999", "account=5", "..", "--",
 ]
-# How each part could be misread: as text that a wildcard matches, or as the result of an escape or a variable.
+# How each part could be misread: as text that the wildcard matches, or with its escape or variable replaced.
 MISREAD = {
     "**": "z", "*": "zz", "?": "z", "[ab]": "a", "[!a]": "z", "{a,b}": "a", "{1..3}": "2", "\\u0041": "A", "\\": "",
     "''": "'", "%20": " ", "%2F": "_", "+": " ", "${year}": "2025", "${account}": "012345678901", "${*}": "*",
@@ -145,7 +145,7 @@ class Case:
 
 
 class Maker:
-    """Creates the datasets. The program converts two per layout, and their files are hard-linked for each case."""
+    """Creates the datasets. Converts two per layout, and hard-links their files for each case."""
 
     def __init__(self, program, scratch):
         self.scratch, self.made = scratch, {}
@@ -170,7 +170,7 @@ class Maker:
             parent = self.scratch / "datasets" / f"{number}" / above
             for other in misread(name):
                 self.put("other", layout, parent / other)
-            # Written last, so that it replaces the second dataset if a misread name equals the name itself.
+            # Written last, so that it replaces the second dataset if a misread name equals the original name.
             self.put("wanted", layout, parent / name)
             table = chance.choice([ROWS, ROWS, REJECTS])
             yield Case(number, name, parent / name, layout, table)
@@ -182,7 +182,7 @@ class Maker:
 
 
 def misread(name):
-    """Returns other names that an engine could mistake the given name for."""
+    """Returns other names for which an engine could mistake the given name."""
     found = {name.replace(piece, other) for piece, other in MISREAD.items() if piece in name}
     everything = name
     for piece, other in MISREAD.items():
@@ -326,7 +326,7 @@ def pyarrow(program, scratch, cases, sheet, arguments):
 
 
 def spark(program, scratch, cases, sheet, arguments):
-    """Tests Spark with its own statements, and optionally with those for Athena, which its Hive parser also accepts."""
+    """Tests Spark with its own statements and, optionally, with those for Athena, which Spark's Hive parser accepts."""
     import adapters
 
     session = adapters.spark_session(scratch)

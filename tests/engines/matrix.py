@@ -1,4 +1,4 @@
-"""Reads every column of a dataset with many versions of many engines, and compares the values with the raw lines.
+"""Reads every column of a dataset with many engines, each in several versions. Compares values with the raw lines.
 
     matrix.py SOURCE... --dataset PROFILE=DATASET... --snappy DATASET --program ALB2PARQUET [--only NAME,...] [--update]
 
@@ -26,8 +26,8 @@ SNAPPY = "snappy"
 LONGEST_MESSAGE = 160
 LISTED = [(engine.name, engine.version, reader) for engine in matrix_engines.ENGINES for reader in engine.readers]
 RIGHT, REFUSED, WRONG, SKIPPED = "correct", "refused", "wrong", "skipped"
-# The result if the engine did not start, or if its process ended before it read anything. The page omits such results,
-# because the files did not cause them.
+# The result if the engine did not start, or if its process ended before it read anything. The page omits these results,
+# because the files are not the cause.
 FAILED = "failed"
 
 
@@ -105,7 +105,7 @@ class Matrix:
         return row
 
     def verdict(self, engine, files, found, reader, dataset):
-        """Returns the table cell that states how one reader of an engine read a dataset."""
+        """Returns the table cell with an engine's result for a dataset, for one of the engine's readers."""
         for each in found:
             if each["reader"] is None:
                 return f"{FAILED}: `{message(each['error'], {})}`"
@@ -149,7 +149,7 @@ class Matrix:
         return ["engine", "version", "reader", *self.profiles]
 
     def read_rows(self):
-        """Returns the profile cells of the rows that were read, by engine, version and reader."""
+        """Returns the profile cells of the rows with results, by engine, version and reader."""
         return {tuple(row[:3]): row[3:] for row in self.rows if not row[3].startswith((SKIPPED, FAILED))}
 
     def page(self):
@@ -214,7 +214,7 @@ def differences(read, expected, partial):
 
 
 def prove_that_faults_are_seen():
-    """Fails if wrong values can have the same checksums as the correct values."""
+    """Checks that wrong values have different checksums from the correct values."""
     right = {"text": ["a", "", None, "b"], "number": [1, 2, 3, None], "double": [0.0, -1.0, 0.5, 0.5], "time": [1, 1 << 40, 7, 8]}
     expected = checksums.of_columns(right)
     faults = {
@@ -255,7 +255,7 @@ def parse(text, head):
 
 
 def stale(page, read, listed):
-    """Yields a problem for every row of the page that differs from the results or has an engine that is not listed."""
+    """Yields a problem for each row on the page that differs from the results or names an engine that is not listed."""
     for key, cells in read.items():
         if page.get(key) != cells:
             yield f"{PAGE.name} has {page.get(key)} for {' '.join(key).strip()}, but the result is {cells}; run scripts/engines-matrix --update"

@@ -1,8 +1,8 @@
 """The engines that `matrix.py` tests: how each version is installed below target/matrix, and how it reads files.
 
-Reading returns a dictionary for each file and reader. Each dictionary contains `reader` if the engine has several,
-`name` (the file or the table), and either the checksums that `checksums.py` defines or `error`. An engine that cannot
-be installed raises `Skipped`.
+Reading returns a dictionary for each file and reader. It contains `name` (the file or the table), `reader` if the
+engine has several, and either `error` or the checksums that `checksums.py` defines. An engine that cannot be installed
+raises `Skipped`.
 """
 
 import contextlib
@@ -61,7 +61,7 @@ class Engine:
     readers: tuple = ("",)
     # Whether the engine supports Zstandard. If not, it reads the same data compressed with Snappy.
     zstandard: bool = True
-    # Whether the engine reads all files of a table together. Subclasses name the partition columns that it returns.
+    # Whether the engine reads all files of a table together. Subclasses set the partition columns that it returns.
     tables = False
     partition = ()
 
@@ -129,7 +129,7 @@ class Java(Engine):
         return ["java", "-Xmx1500M", "-Duser.timezone=UTC", *OPENED, "-cp", f"{classes}:{classpath}", self.program]
 
     def classpath(self):
-        """Fetches the libraries and their dependencies with Maven, unless that was done before. Returns their paths."""
+        """Returns the paths of the libraries and their dependencies. Fetches them with Maven unless they are cached."""
         pom = project(self.libraries)
         place = MADE / "libraries" / self.slug()
         kept, made = place / "pom.xml", place / "classpath"

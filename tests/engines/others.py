@@ -12,7 +12,7 @@ from queries import CLASSIC, PARTITION, ROWS, TLS, Query, plain, utc
 
 # The sum of a column that contains the largest integer, so that it overflows.
 TOO_LARGE = Query("a sum beyond 64 bits", (("sum", "received_bytes"),))
-# The engines that run the statements of `ddl --check`, with their dialects.
+# The engines that run the statements from `ddl --check`, with their dialects.
 CHECKED = {"DuckDB": "duckdb", "Spark": "spark", "Trino": "trino"}
 SUMS = {
     "DuckDB": "right", "ClickHouse": "wrong", "Polars": "wrong", "pyarrow": "wrong",
@@ -35,7 +35,7 @@ def nothing(*_):
 
 
 def checked(engine, program, dataset):
-    """Runs the statements of `ddl --check`, which must return no rows."""
+    """Runs the statements from `ddl --check`, which must return no rows."""
     for table in LOG_TYPES:
         text = adapters.ddl(program, dataset, table, CHECKED[engine.name], "--check")
         statements = [part for part in text.split(";\n") if "SELECT" in part]
@@ -87,7 +87,7 @@ def duckdb(engine, program, dataset, oracle):
 
 
 def examples(session, dataset, oracle):
-    """Runs the examples of docs/queries.md for Network and Classic Load Balancers."""
+    """Runs the examples for Network and Classic Load Balancers in docs/queries.md."""
     def ask(before, table):
         text = documentation.block("docs/queries.md", before, "sql")
         return session.sql(documentation.of_dataset(text, dataset, old=table, table=table)).fetchall()

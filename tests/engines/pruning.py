@@ -2,11 +2,11 @@
 
     pruning.py LOGS DAY COMPACT IDS FILTERED --program ALB2PARQUET --trino DIRECTORY [--update]
 
-DAY is the dataset converted from LOGS, one day of logs from several load balancers. COMPACT has the same rows in the
-other profile. IDS and FILTERED contain the same rows as each other, in many files; FILTERED also has Bloom filters. The
-numbers of bytes, rows and row groups come from DuckDB's profile and from Trino's query statistics. Prints the tables
-for docs/athena.md. Exits with 1 if one of the page's claims is false or a number differs from the page. --update writes
-the tables to the page.
+DAY is the dataset converted from LOGS, one day of logs from several load balancers. COMPACT contains the same rows in
+the `compact` profile. IDS and FILTERED also contain equal rows, in many files; FILTERED has Bloom filters. Byte, row
+and row group counts come from DuckDB's profile and Trino's query statistics. Prints the tables for docs/athena.md.
+Exits with 1 if one of the page's claims is false or a number differs from the page. --update writes the tables to the
+page.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def measure(arguments, scratch, server):
     """Runs the queries in both engines, checks the documented claims, and returns the tables for the page by name."""
     server.query("CREATE SCHEMA hive.local")
     ours, export, shuffled = arguments.day, scratch / "export", scratch / "shuffled"
-    # One thread keeps the order of the rows, which is the best order for this query.
+    # A single thread keeps the row order, which is the best one for this query.
     write_export(ours, export, threads=1)
     write_export(ours, shuffled, threads=4)
 

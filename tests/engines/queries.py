@@ -1,7 +1,7 @@
-"""The queries that run in every engine, and an oracle that computes their results without a query engine.
+"""The queries that are run in every engine, and an oracle that computes the results without a query engine.
 
-A query is data: filters, groups and aggregates, which each engine's adapter (`adapters.py`) translates. The oracle
-computes the result in Python from the rows that `../readers/reference.py` parses from the raw gzip files.
+A query is plain data: filters, groups and aggregates, which each engine's adapter (`adapters.py`) translates. The
+oracle computes the result in Python from the rows that `../readers/reference.py` parses from the raw gzip files.
 """
 
 import collections
@@ -61,7 +61,7 @@ def queries(oracle):
     doubles = [name for name in COLUMNS if KINDS.get(name) == "double"]
     every = lambda function: tuple((function, column) for column in COLUMNS)
     rows = ("count", None)
-    # One sample line contains the largest integer. A sum that includes it overflows, silently in some engines.
+    # One sample line contains the largest integer. Sums that include it overflow, in some engines silently.
     moderate = (("received_bytes", "<", 1 << 40),)
     answered = (("target_processing_time", ">=", 0.0),)
     return [
@@ -171,12 +171,12 @@ class Oracle:
         self.tables = tables
 
     def some(self, column):
-        """Returns a value from a column. It is the same value on every call."""
+        """Returns a value from a column, the same one on every call."""
         values = sorted({row[column] for row in self.tables[ROWS] if row[column] is not None})
         return values[len(values) // 2]
 
     def rounded(self):
-        """Returns an oracle that rounds times half up to milliseconds, as Trino does."""
+        """Returns an oracle that rounds times to milliseconds (half up), as Trino does."""
         times = [name for name, kind in KINDS.items() if kind == "timestamp"]
         def round_times(row):
             return row | {name: (row[name] + 500) // 1000 * 1000 for name in times if row.get(name)}

@@ -1,14 +1,14 @@
-"""Runs random queries over changing logs in every engine, and compares each result with DuckDB over the raw lines.
+"""Runs random queries on changing logs in every engine, and compares the results with DuckDB's for the raw lines.
 
     random_queries.py --program ALB2PARQUET [--queries 200] [--seed N] [--rows 12500] [--engines NAME,...]
                       [--trino DIRECTORY]... [--profiles NAME,...]
 
-The logs come from `changing_logs.py`. For each profile, the program converts them with and without Bloom filters, in
-both layouts. For each profile, each engine runs --queries queries, a quarter of them on each dataset. The queries
-compute counts, sums, min and max, with filters on one to three random columns. If a result differs, the query is
-reduced to the fewest filters, aggregates and constants that still fail, and is printed with both results. --trino adds
-a Trino server that `scripts/trino` assembled. Trino before 436 loses rows from files with page indexes (trino#20267).
-The queries must detect this loss, and must detect no loss with `parquet_use_column_index=false`. Exits with 1 if any
+The logs come from `changing_logs.py`. For each profile, the program writes four datasets: with and without Bloom
+filters, in both layouts. Each engine runs --queries queries per profile, divided equally among the four datasets. The
+queries compute counts, sums, min and max, with filters on one to three random columns. If a result differs, the query
+is reduced to the fewest filters, aggregates and constants that still fail, and is printed with both results. --trino
+adds a Trino server that `scripts/trino` assembled. Trino before 436 loses rows from files with page indexes
+(trino#20267). The queries must detect this loss, but no loss with `parquet_use_column_index=false`. Exits with 1 if any
 other result differs.
 """
 
@@ -41,7 +41,8 @@ ATTEMPTS = 120
 SHOWN = 2
 # The first Trino version without the bug.
 MENDED = 436
-# At least 2 % of all queries detect the loss. If none of the first 200 does, up to three times as many more are run.
+# At least 2 % of all queries detect the loss. If a run has 200 queries or more and none of them detects it, up to three
+# times as many more are run.
 ENOUGH = 200
 NUMBERS = [name for name in COLUMNS if KINDS.get(name) in ("int32", "int64")]
 
@@ -113,7 +114,7 @@ def convert(program, scratch, profile):
 
 
 class Oracle(adapters.Sql):
-    """Runs queries over the raw lines. With `rounded`, times are in milliseconds, for engines with that precision."""
+    """Runs queries on the raw lines. If `rounded`, times are in milliseconds, for engines with that precision."""
 
     def __init__(self, logs):
         self.session = changing_logs.oracle(logs, COLUMNS + PARTITION)
@@ -198,7 +199,7 @@ def constant(value):
 
 
 def smaller(query):
-    """Yields simpler queries: with one fewer filter or aggregate, or with narrower constants."""
+    """Yields simpler queries, with one fewer filter or aggregate or with simpler constants."""
     replaced = lambda place, each: dataclasses.replace(
         query, where=query.where[:place] + each + query.where[place + 1:])
     if len(query.aggregates) > 1:
@@ -445,7 +446,7 @@ class Sheet:
         return self.oracle.answer(query, rounded=isinstance(engine, Trino))
 
     def problem(self, engine, query):
-        """Returns how an engine's result differs from DuckDB's over the raw lines, or an empty value if they agree."""
+        """Returns how an engine's result differs from DuckDB's for the raw lines, or an empty value if they agree."""
         try:
             return differences(self.expected(engine, query), engine.ask(query))
         except Exception as error:  # The engines have no common error type.

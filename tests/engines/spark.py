@@ -1,4 +1,4 @@
-"""Other checks of Spark: its partition catalog, and Hive 2's reader."""
+"""Checks specific to Spark: its partition catalog, and Hive 2's reader."""
 
 import adapters
 import others

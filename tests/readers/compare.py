@@ -188,7 +188,7 @@ def read_with_polars(directory):
 
 
 def without_statistics(dataset):
-    """Yields the column chunks of doubles for which pyarrow returns no minimum and maximum.
+    """Yields the column chunks with doubles for which pyarrow returns no minimum and maximum.
 
     pyarrow ignores statistics whose column order it does not know.
     """
@@ -219,7 +219,7 @@ def duckdb_session():
 
 
 def compare(name, expected, reader, directory):
-    """Compares a reader's rows with the expected rows, as multisets.
+    """Compares a reader's rows with the expected rows, regardless of their order.
 
     Returns the check's name, its problems and a note.
     """

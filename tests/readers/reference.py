@@ -90,9 +90,9 @@ INTEGER = re.compile(r"-?\d+", re.ASCII)
 DECIMAL = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 EPOCH = datetime.datetime(1970, 1, 1)
 
-# Lines that a CSV reader with a space as the delimiter parses correctly.
+# Lines that a CSV reader parses correctly if the delimiter is a space.
 REGULAR_LINE = re.compile(r'(?:[^" ]+|"[^"]*")(?: (?:[^" ]+|"[^"]*"))*')
-# Likewise, if quotes are part of the values.
+# The same for logs in which quotes are part of the values.
 UNQUOTED_LINE = re.compile(r"[^ ]+(?: [^ ]+)*")
 
 
@@ -170,7 +170,7 @@ def objects(source, log):
 
 @dataclasses.dataclass
 class Parsed:
-    """The contents of an object."""
+    """The parsed contents of an object."""
 
     key: str
     lines: int
@@ -474,7 +474,7 @@ TYPES = {
 }
 
 
-# The same rules, for a CSV reader.
+# The same rules, expressed for a CSV reader.
 
 
 def csv_exception(line, log, extra):

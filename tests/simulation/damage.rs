@@ -94,7 +94,7 @@ impl Damage {
 struct History {
     world: World,
     random: Random,
-    /// Numbers of valid and invalid lines in each source object, by key.
+    /// Valid and invalid line counts for each source object, by key.
     lines: BTreeMap<String, (u64, u64)>,
     backup: InMemory,
     runs: u64,
@@ -363,7 +363,7 @@ impl History {
         true
     }
 
-    /// Returns how often each row and each reject is visible. Each key is an object with a time or a line number.
+    /// Returns how many times each row and reject is visible, keyed by the object and the time or line number.
     fn rows(&self) -> BTreeMap<(String, String), u64> {
         let store = self.dataset();
         let mut rows = BTreeMap::new();
@@ -529,7 +529,8 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
     }
     let is_alone = |text: &&String| text.contains("a file of rows or rejects is lost");
     for text in failed.iter().filter(is_alone) {
-        // An interrupted run left its reject file, which is published first, and the claim is lost. Apply the remedy.
+        // An interrupted run published only its reject file, which comes first, and the claim is lost. Apply the
+        // remedy.
         let (_, named) = text.split_once("memory:/").unwrap();
         let key = named.split(' ').next().unwrap();
         assert!(key.starts_with(REJECTS), "{what}: {text}");
@@ -542,8 +543,8 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
     let failures = history.convert().unwrap();
     assert!(failures.is_empty(), "{what}: {failures:?}");
     if !history.days_without_files().is_empty() {
-        // These claims list objects whose rows a lost removal deleted. `verify` reports that the claims must be
-        // removed.
+        // A removal that was lost deleted the rows of the objects in these claims. `verify` reports that the claims
+        // must be removed.
         history.count("claims without files");
         let is_of_backup = [Damage::ClaimsRestored, Damage::LastClaimLostWithMarkers];
         assert!(is_of_backup.contains(&damage), "{what}");

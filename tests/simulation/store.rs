@@ -59,8 +59,8 @@ pub(super) struct State {
     versions: BTreeMap<String, (u64, u64)>,
     /// Keys of source objects that are stored under a different extension.
     renamed: BTreeSet<String>,
-    /// Keys of objects that have had several names. Copies are compared by size, so the dataset can contain any version
-    /// of these objects.
+    /// Keys of objects that have had more than one name. Copies are compared by size, so the dataset may contain any
+    /// version of these objects.
     ambiguous: BTreeSet<String>,
     visible: BTreeMap<String, Vec<String>>,
     /// Whether rows may disappear because of a removal.
@@ -232,7 +232,8 @@ impl State {
         };
     }
 
-    /// Simulates events between two calls: delayed writes, lost claims, lifecycle rules, and changes to the source.
+    /// Simulates events that occur between calls: delayed writes, lost claims, lifecycle rules, and changes to the
+    /// source.
     fn simulate_events(&mut self) {
         self.step += 1;
         self.calls += 1;
@@ -287,7 +288,7 @@ impl State {
         self.count("rename");
     }
 
-    /// Returns whether an object has had several names.
+    /// Returns whether an object has had more than one name.
     pub(super) fn is_ambiguous(&self, object: &Object) -> bool {
         self.ambiguous.contains(&object.key)
     }

@@ -136,7 +136,7 @@ class Cluster:
                 *(part for setting in settings for part in ("--conf", setting))]
 
     def kill_worker(self, name):
-        """Sends SIGKILL to a worker, its executor and their Python processes, but not to their children."""
+        """Sends SIGKILL to a worker, its executor and their Python processes, but not to the children of these."""
         worker = self.processes.pop(name)
         below = descendants(worker.pid)
         spark = [process for process in below if "org.apache.spark" in command_of(process)
@@ -288,7 +288,7 @@ exec sleep 600
 
 # Converts the first batch of the task, and hangs before the next one.
 FIRST_ONLY = 'head -n 1 {directory}/all | {program} "$@"'
-# Also starts an orphaned process that converts all batches of the task, like a process that has outlived its task.
+# Also starts an orphaned process that converts all batches of the task, like a program that has outlived its task.
 WITH_ORPHAN = FIRST_ONLY + """
 setsid bash -c 'sleep 2; exec "$@" <{directory}/all >{directory}/orphan.out 2>&1' orphan {program} "$@" \\
     </dev/null >/dev/null 2>&1 &
@@ -338,7 +338,7 @@ def shares():
             assert sorted(batch.id for group in groups for batch in group) == sorted(batch.id for batch in batches)
             assert loads == sorted(loads, reverse=True) and all(groups)
             assert len(groups) <= len(batches)
-            # Without its smallest batch, no task has more bytes than an equal share.
+            # A task's bytes, excluding its smallest batch, do not exceed an equal share.
             for group, load in zip(groups, loads):
                 assert load - min(batch.size for batch in group) <= sum(sizes) / len(groups), (sizes, loads)
 

@@ -2,8 +2,8 @@
 
     read.py ENGINE LIST
 
-LIST has one line per file. The line contains the file's path, its column names and types, and more. Prints one line of
-JSON per file.
+LIST has one line per file, which contains the file's path, column names and types, and more. Prints one line of JSON
+per file.
 """
 
 import importlib
@@ -56,7 +56,7 @@ def attempt(function, path, types):
 
 
 def apart(function, path, selections):
-    """Reads several column selections in a child process. Starts a new process if the child crashes."""
+    """Reads several selections of columns in a child process. Starts a new process if the child crashes."""
     found = []
     while len(found) < len(selections):
         reading, writing = os.pipe()
@@ -172,7 +172,7 @@ def read_chdb(path, types):
     return of_table(pyarrow.ipc.open_file(pyarrow.BufferReader(answer)).read_all())
 
 
-# The readers of each engine. They are named if the engine has several.
+# The readers of each engine. A reader has a name only if its engine has several.
 ENGINES = {
     "pyarrow": {"": read_pyarrow},
     "pandas": {"": read_pandas},

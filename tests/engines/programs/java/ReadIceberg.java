@@ -23,8 +23,8 @@ import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
 
 /**
- * Reads Iceberg tables with Spark, with and without vectorization. The files are added to the tables unchanged, with
- * their partition values. Because the files have no field IDs, a name mapping identifies the columns.
+ * Reads Iceberg tables with Spark, with and without vectorization. The tables reference the original files, with their
+ * partition values. Because the files have no field IDs, a name mapping identifies the columns.
  */
 public final class ReadIceberg {
     private static final List<String> PARTITION = List.of("account", "region", "day");

@@ -67,7 +67,7 @@ func (file *File) next() {
 	}
 }
 
-// Main reads every file in the list that is named on the command line, and prints its checksums or the error.
+// Main reads every file in the list named on the command line, and prints the file's checksums or the error.
 func Main(read func(path string) (*File, error)) {
 	list, err := os.Open(os.Args[1])
 	if err != nil {
@@ -97,7 +97,7 @@ func Main(read func(path string) (*File, error)) {
 	}
 }
 
-// attempt reads a file, and returns a panic in the reader as an error.
+// attempt reads a file, and converts a panic in the reader to an error.
 func attempt(read func(path string) (*File, error), path string) (file *File, err error) {
 	defer func() {
 		if problem := recover(); problem != nil {
