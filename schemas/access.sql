@@ -29,7 +29,7 @@ CREATE EXTERNAL TABLE IF NOT EXISTS `alb_access_logs` (
   `redirect_url` string COMMENT 'Target of a redirect action',
   `lambda_error_reason` string COMMENT 'Reason code of a failed request (authentication, JWT, Lambda, target group or WAF)',
   `target_port_list` string COMMENT 'Address and port of the targets that processed the request',
-  `target_status_code_list` string COMMENT 'Status codes of those targets',
+  `target_status_code_list` string COMMENT 'Status codes that those targets returned',
   `classification` string COMMENT 'Desync mitigation: Acceptable, Ambiguous or Severe; NULL when the request complies',
   `classification_reason` string COMMENT 'Reason code of the classification',
   `conn_trace_id` string COMMENT 'Id of the connection; joins the connection log',

@@ -121,7 +121,8 @@ impl<'a> Ledger<'a> {
         let held = Arc::new(held);
         log.forget_objects(1..=log.entries().len());
         lock(&self.logs).insert(partition.clone(), Arc::new(Mutex::new(log)));
-        // Planning proceeds day by day and also reads adjacent days, so earlier days are no longer needed.
+        // Planning proceeds day by day and reads only that day and the adjacent days, so earlier days are no longer
+        // needed.
         let first = partition.day.checked_sub_days(Days::new(2)).unwrap_or(partition.day);
         self.held.retain(|other, _| {
             other.log_type == partition.log_type

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) const EXTRA_FIELDS: &str = "extra_fields";
 /// Name of the column that contains the key of the object from which a row was read.
 pub(crate) const SOURCE_KEY: &str = "source_key";
-/// Names and descriptions of the columns that this program adds at the end of every table of rows.
+/// Names and descriptions of the columns that this program appends to every table except the rejects table.
 pub const OWN_COLUMNS: [(&str, &str); 2] = [
     (EXTRA_FIELDS, "Unchanged text of fields that AWS added after this version"),
     (SOURCE_KEY, "Key of the object that the row came from"),

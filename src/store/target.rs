@@ -17,7 +17,7 @@ use crate::store::explain::{self, Cause, Refusal, summarize};
 use crate::store::file_key::{FileKey, FileName};
 use crate::util::hash::hex;
 
-/// The storage of a dataset. Keys are relative to the dataset, with components separated by `/`.
+/// The storage backend of a dataset. Keys are relative to the dataset, with components separated by `/`.
 pub trait Target: fmt::Debug + Send + Sync {
     /// Returns the path or URL of a key, for messages.
     fn name(&self, key: &str) -> String;

@@ -27,7 +27,7 @@ class Documented:
     columns."""
 
     bigints = {"received_bytes", "sent_bytes"}
-    # The fields that lines from the first eras lack. Without them, the expression does not match.
+    # The fields that lines from the earliest format versions lack. Without them, the expression does not match.
     missing = ""
 
     def __init__(self):
@@ -120,7 +120,8 @@ class Documented:
     def groups(self, found, key, value=lambda row: 1, where=lambda row: True):
         """Compares a query's sums by group with the sums for AWS's table.
 
-        The rows include lines from the first eras. The sums may be larger only because of the remaining lines that
+        The rows include some that were parsed from lines in the earliest format versions. The sums may be larger only
+        because of the remaining lines that
         AWS's expression does not match.
         """
         wanted, left = collections.Counter(), self.left()

@@ -1,5 +1,5 @@
 "use strict";
-// Shows the counts of the day at the pointer, or at a cursor that the arrow keys move.
+// Shows the counts for the day under the mouse pointer, or under a cursor that you move with the arrow keys.
 const DAY = 86400000;
 const HINT = "Point at a day, or focus the calendar and use the arrow keys.";
 const count = number => Number(number).toLocaleString("en");
