@@ -31,7 +31,7 @@ fn sample_text(log_type: LogType) -> Vec<u8> {
         LogType::Connection => (" TID_", " TLSv1"),
         LogType::HealthCheck => (" 0.00", " PASS "),
         LogType::NlbTls => (":8443 ", "tls 2.0 "),
-        LogType::Classic => (":80 0.000052 0.00", " HTTP/1.1\" \""),
+        LogType::Classic => (":80 0.000052 0.", " HTTP/1.1\" \""),
         other => unimplemented!("lines of {other}"),
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/AWSLogs");

@@ -121,8 +121,7 @@ class Documented:
         """Compares a query's sums by group with the sums for AWS's table.
 
         The rows include some that were parsed from lines in the earliest format versions. The sums may be larger only
-        because of the remaining lines that
-        AWS's expression does not match.
+        because of the remaining lines that AWS's expression does not match.
         """
         wanted, left = collections.Counter(), self.left()
         for row in filter(where, self.completed):
