@@ -227,6 +227,28 @@ fn a_connection_without_tls_has_null_in_tls_columns() {
     assert_eq!(set, expected);
 }
 
+/// A client must not be able to end its user agent, and thus to choose the values of later fields.
+#[test]
+fn a_quote_after_a_backslash_belongs_to_the_user_agent_of_a_classic_log() {
+    for (agent, value) in [
+        (r#""\"some words\"""#, r#"\"some words\""#),
+        (r#""x\" AES TLSv1 y""#, r#"x\" AES TLSv1 y"#),
+        (r#""x\""#, r"x\"),
+        (r#""x\" y" z""#, ""),
+    ] {
+        let text = full_line(LogType::Classic).with(13, agent).text();
+        let outcome = decode_as(LogType::Classic.table(), text_of([text]));
+        if value.is_empty() {
+            assert_eq!(outcome.reject().reason, "misplaced_quote", "{agent}");
+            continue;
+        }
+        let row = outcome.row();
+        assert_eq!(get(row, "user_agent"), Some(value), "{agent}");
+        assert_eq!(get(row, "ssl_protocol"), Some("TLSv1.2"), "{agent}");
+        assert_eq!(get(row, "extra_fields"), None, "{agent}");
+    }
+}
+
 /// In Network Load Balancer logs, quotes are part of the values, so a list of protocols is one value.
 #[test]
 fn quotes_in_a_network_load_balancers_log_are_part_of_the_value() {
@@ -390,7 +412,7 @@ fn a_value_that_does_not_fit_its_column_is_a_reject_that_names_it() {
         (GOLDEN[3], 3, "192.0.2.17:https", "request_port"),
         (GOLDEN[3], 5, "fast", "request_processing_time"),
         (GOLDEN[3], 6, "0x1", "backend_processing_time"),
-        (GOLDEN[3], 8, "0", "elb_response_code"),
+        (GOLDEN[3], 8, "1000", "elb_response_code"),
         (GOLDEN[3], 9, "1000", "backend_response_code"),
         (GOLDEN[3], 10, "1.5", "received_bytes"),
     ];

@@ -119,6 +119,8 @@ impl Inspect {
             }
             Place::Bucket(_) => {
                 let network = resolve::network(&self.stores, print_line)?;
+                // Only the beginning of the object may be needed.
+                network.limiter.configure(None, 1);
                 let object = Source::read_one(name, &network).context("OBJECT")?;
                 let path = name.split_once("://").and_then(|(_, path)| path.split_once('/'));
                 Ok((path.map_or(name, |(_, key)| key).to_owned(), object))

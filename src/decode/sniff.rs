@@ -232,8 +232,12 @@ fn have_chosen_fields(named: LogType, lines: &[&[u8]]) -> bool {
     let (mut moved, mut lengths) = (0, Vec::new());
     for line in lines {
         // For an invalid line, this contains only the fields before the fault.
-        let fields: Vec<Span> =
-            Fields::of(line, Grammar::of(table)).map_while(Result::ok).collect();
+        let mut is_whole = true;
+        let fields = Fields::of(line, Grammar::of(table)).map_while(|field| {
+            is_whole &= field.is_ok();
+            field.ok()
+        });
+        let fields: Vec<Span> = fields.collect();
         let value = |field: &Span| &line[tokenizer::unquoted(line, *field).range()];
         if count_kinds(fields.iter().map(value)) < KINDS {
             continue;
@@ -246,7 +250,9 @@ fn have_chosen_fields(named: LogType, lines: &[&[u8]]) -> bool {
                 let mut rejected = std::iter::once(first).chain(rejected);
                 moved += usize::from(rejected.any(|(_, field)| Kind::of(value(field)).is_some()));
             }
-            None => lengths.push(fields.len()),
+            // The number of fields before a fault is not the number of fields that were delivered.
+            None if is_whole => lengths.push(fields.len()),
+            None => {}
         }
     }
     let ended =

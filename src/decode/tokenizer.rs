@@ -71,6 +71,8 @@ pub struct Tile {
     known: usize,
     /// Whether quotes are part of the values.
     literal_quotes: bool,
+    /// Whether a quote after a backslash is part of a quoted value.
+    escaped_quotes: bool,
 }
 
 /// Position of a line in the text, without the line ending.
@@ -125,13 +127,16 @@ pub struct Grammar {
     pub known: usize,
     /// Whether quotes are part of the values. If not, a field that begins with a quote ends at the next quote.
     pub literal_quotes: bool,
+    /// Whether a quote after a backslash is part of a quoted value.
+    pub escaped_quotes: bool,
 }
 
 impl Grammar {
     /// Returns the grammar of a table's lines.
     pub fn of(table: &Table) -> Self {
         let (required, known) = (table.required_fields, table.fields.len());
-        Self { required, known, literal_quotes: table.literal_quotes }
+        let Table { literal_quotes, escaped_quotes, .. } = *table;
+        Self { required, known, literal_quotes, escaped_quotes }
     }
 }
 
@@ -150,6 +155,7 @@ impl Tile {
     ) -> usize {
         debug_assert!(text[from..end].ends_with(b"\n"), "a text of whole lines");
         self.literal_quotes = grammar.literal_quotes;
+        self.escaped_quotes = grammar.escaped_quotes;
         self.scan(&text[..end], from);
         self.lines.clear();
         self.invalid.clear();
@@ -293,6 +299,9 @@ impl Tile {
             if self.literal_quotes {
                 masks.quotes = 0;
             }
+            if self.escaped_quotes {
+                masks.odd |= escaped(masks.quotes, text, base);
+            }
             let mut within = running_xor(masks.quotes) ^ quoted;
             if masks.line_ends & within != 0 {
                 within = self.end_quotes_at_line_ends(within, masks.line_ends, base);
@@ -379,6 +388,19 @@ impl Masks {
         }
         masks
     }
+}
+
+/// Returns the quotes of a block that follow a backslash.
+fn escaped(mut quotes: u64, text: &[u8], base: usize) -> u64 {
+    let mut escaped = 0;
+    while quotes != 0 {
+        let at = base + quotes.trailing_zeros() as usize;
+        if at > 0 && text[at - 1] == b'\\' {
+            escaped |= quotes & quotes.wrapping_neg();
+        }
+        quotes &= quotes - 1;
+    }
+    escaped
 }
 
 #[cold]

@@ -143,6 +143,9 @@ pub struct Table {
     /// Whether quotes are part of text values. If not, a field that begins with a quote ends at the next quote.
     #[serde(default)]
     pub literal_quotes: bool,
+    /// Whether a quote after a backslash is part of a quoted value.
+    #[serde(default)]
+    pub escaped_quotes: bool,
     /// Minimum number of fields in a line: the number of fields in the first version of the log.
     pub required_fields: usize,
     /// The fields, in the order in which they appear in a line.

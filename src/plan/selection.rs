@@ -165,7 +165,7 @@ impl Balancer {
         let (kind, id) = resource.split_once('/').ok_or(BalancerError::Form)?;
         let parts: Vec<&str> = id.split('/').collect();
         match (kind, &parts[..]) {
-            ("loadbalancer" | "listener" | "listener-rule", ["gwy", ..]) => {
+            ("loadbalancer" | "listener" | "listener-rule", ["gwy", _, ..]) => {
                 Err(BalancerError::Gateway)
             }
             ("loadbalancer", ["app" | "net", _, _] | [_])
@@ -188,7 +188,8 @@ impl Balancer {
     pub(super) fn is(&self, key: &Key) -> bool {
         let Key { partition, balancer, .. } = key;
         self.may_be_in(Some(&partition.account), Some(&partition.region))
-            && (self.name == *balancer || balancer.split('.').nth(1) == Some(&self.name))
+            && (self.name == *balancer
+                || self.place.is_none() && balancer.split('.').nth(1) == Some(&self.name))
     }
 
     /// Returns whether the load balancer can be in an account and a region, where `None` means unknown.
@@ -364,6 +365,10 @@ mod tests {
             assert!(is(wanted, &classic), "{wanted}");
         }
         assert!(!is(&arn.replace("/my-lb", "/other"), &classic));
+        // Load balancers of different types can have the same name, but not the same ARN.
+        assert!(!is(&arn, &network));
+        let gateway = key("gwy", ".log");
+        assert!(is(&arn.replace("/my-lb", "/gwy"), &gateway));
         assert!(!is("app/my-lb/50dc6c495c0c9188", &network));
     }
 

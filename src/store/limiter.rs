@@ -24,6 +24,8 @@ use crate::util::process_limit;
 /// limit on open files.
 const MAX_REQUESTS: usize = 1024;
 const FILES_PER_REQUEST: u64 = 2;
+/// Assumed limit on open files if the system does not report one. It is the default on macOS.
+const UNKNOWN_FILES: u64 = 256;
 /// Memory for objects that were read ahead: a base amount, and an amount per worker. A worker processes up to
 /// 85 MB of gzip per second, so this suffices for a latency of 200 ms.
 const BASE: u64 = 16 << 20;
@@ -92,10 +94,8 @@ impl Default for Limiter {
 
 /// Returns the default maximum number of concurrent reads.
 fn default_max_requests() -> usize {
-    let files = process_limit::soft("Max open files").map_or(usize::MAX, |files| {
-        usize::try_from(files / FILES_PER_REQUEST).unwrap_or(usize::MAX)
-    });
-    MAX_REQUESTS.min(files).max(1)
+    let files = process_limit::soft("Max open files").unwrap_or(UNKNOWN_FILES);
+    MAX_REQUESTS.min(usize::try_from(files / FILES_PER_REQUEST).unwrap_or(usize::MAX)).max(1)
 }
 
 /// Returns how many bytes may be read ahead, not counting objects for which workers wait.

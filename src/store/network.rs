@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::executor::block_on;
 use http::header::AUTHORIZATION;
-use http::{StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 use object_store::ClientOptions;
 use object_store::client::{
@@ -166,8 +166,9 @@ impl HttpService for Observed {
         let authorization = request.headers().get(AUTHORIZATION).cloned();
         let open = traffic.waits.open(&self.bucket);
         let page_of = listing_page::is_wanted(request.extensions()).then(|| request.uri().clone());
+        let is_read = *request.method() == Method::GET && page_of.is_none();
         let answer = self.client.execute(request).await;
-        if is_throttled(&answer) {
+        if is_read && is_throttled(&answer) {
             self.network.limiter.throttle();
         }
         let response = match answer {

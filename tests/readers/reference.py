@@ -51,6 +51,8 @@ DOCUMENTED_COLUMNS = {
 SPLIT_COLUMNS = {"leaf_client_cert_not_before", "leaf_client_cert_not_after"}
 # Log types that have quotes in their values, but no quoted fields.
 LITERAL_QUOTES = {"nlb_tls"}
+# Logs in which a quote after a backslash is part of a quoted value.
+ESCAPED_QUOTES = {"classic"}
 
 ARROW_TYPES = {
     "string": pyarrow.string(),
@@ -341,7 +343,7 @@ def parse_line(line, log):
         line = line.decode()
     except UnicodeDecodeError:
         raise Reject("invalid_utf8") from None
-    fields, extra = split_fields(line, len(log.fields), log.name in LITERAL_QUOTES)
+    fields, extra = split_fields(line, len(log.fields), log.name)
     if len(fields) < log.required:
         raise Reject("too_few_fields")
     row = []
@@ -355,8 +357,9 @@ def parse_line(line, log):
     return row
 
 
-def split_fields(line, known, literal_quotes):
+def split_fields(line, known, log):
     """Splits a line into fields without their quotes, unless these are literal, and the text after the known fields."""
+    literal_quotes, escaped_quotes = log in LITERAL_QUOTES, log in ESCAPED_QUOTES
     fields, at = [], 0
     while True:
         while at < len(line) and line[at] == " ":
@@ -367,6 +370,9 @@ def split_fields(line, known, literal_quotes):
             return fields, line[at:]
         if line[at] == '"' and not literal_quotes:
             end = line.find('"', at + 1)
+            # A quote after a backslash is part of the value, unless the field would not end otherwise.
+            unescaped = re.compile(r'(?<!\\)"').search(line, at + 2) if escaped_quotes and end > at + 1 else None
+            end = unescaped.start() if unescaped else end
             if end < 0:
                 raise Reject("unterminated_quote")
             fields.append(line[at + 1 : end])
@@ -481,6 +487,8 @@ def csv_exception(line, log, extra):
     """Returns why a valid line cannot be expressed in CSV, or None if it can."""
     text = line.decode()
     regular = UNQUOTED_LINE if log.name in LITERAL_QUOTES else REGULAR_LINE
+    if log.name in ESCAPED_QUOTES and '\\"' in text:
+        return "quotes after a backslash"
     if not regular.fullmatch(text):
         return "more than single spaces between fields"
     if "\r" in text or "\0" in text:

@@ -20,13 +20,14 @@ pub(crate) struct Fields<'a> {
     /// Number of known fields that remain. The text after them is one more field, unchanged.
     known: usize,
     literal_quotes: bool,
+    escaped_quotes: bool,
 }
 
 impl<'a> Fields<'a> {
     /// Returns the fields of a line, passed without its line ending.
     pub(crate) fn of(line: &'a [u8], grammar: Grammar) -> Self {
-        let Grammar { known, literal_quotes, .. } = grammar;
-        Self { line, at: 0, known, literal_quotes }
+        let Grammar { known, literal_quotes, escaped_quotes, .. } = grammar;
+        Self { line, at: 0, known, literal_quotes, escaped_quotes }
     }
 }
 
@@ -49,7 +50,7 @@ impl Iterator for Fields<'_> {
                 if self.literal_quotes {
                     memchr::memchr(b' ', rest).unwrap_or(rest.len())
                 } else {
-                    match field_length(rest) {
+                    match field_length(rest, self.escaped_quotes) {
                         Ok(length) => length,
                         Err(fault) => return Some(Err(Fault { at: start + fault.at, ..fault })),
                     }
@@ -62,11 +63,13 @@ impl Iterator for Fields<'_> {
 }
 
 /// Returns the length of the field at the start of `rest`.
-fn field_length(rest: &[u8]) -> Result<usize, Fault> {
+fn field_length(rest: &[u8], escaped_quotes: bool) -> Result<usize, Fault> {
     let misplaced = |at| Fault { reason: Reason::MisplacedQuote, at };
     if rest[0] == b'"' {
         let unterminated = Fault { reason: Reason::UnterminatedQuote, at: 0 };
-        let inner = memchr::memchr(b'"', &rest[1..]).ok_or(unterminated)?;
+        let next = || memchr::memchr(b'"', &rest[1..]);
+        let inner = if escaped_quotes { unescaped_quote(&rest[1..]).or_else(next) } else { next() };
+        let inner = inner.ok_or(unterminated)?;
         let length = inner + 2;
         return match rest.get(length) {
             None | Some(b' ') => Ok(length),
@@ -80,12 +83,17 @@ fn field_length(rest: &[u8]) -> Result<usize, Fault> {
     }
 }
 
+/// Returns the position of the first quote without a backslash before it.
+fn unescaped_quote(text: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'"', text).find(|&at| at == 0 || text[at - 1] != b'\\')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn fields(line: &str, known: usize) -> Vec<Result<&str, Fault>> {
-        let grammar = Grammar { required: 0, known, literal_quotes: false };
+        let grammar = Grammar { required: 0, known, literal_quotes: false, escaped_quotes: false };
         let fields = Fields::of(line.as_bytes(), grammar);
         fields.map(|field| field.map(|field| &line[field.range()])).collect()
     }
@@ -101,11 +109,27 @@ mod tests {
 
     #[test]
     fn literal_quotes_belong_to_the_values() {
-        let grammar = Grammar { required: 0, known: 4, literal_quotes: true };
+        let grammar =
+            Grammar { required: 0, known: 4, literal_quotes: true, escaped_quotes: false };
         let line = br#"h2 "h2","http/1.1" "a b" c"#;
         let fields = Fields::of(line, grammar).map(|field| &line[field.unwrap().range()]);
         let expected: [&[u8]; 5] = [b"h2", br#""h2","http/1.1""#, br#""a"#, br#"b""#, b"c"];
         assert_eq!(fields.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_backslash_makes_a_quote_part_of_the_value() {
+        let fields = |line: &'static str| {
+            let grammar =
+                Grammar { required: 0, known: 4, literal_quotes: false, escaped_quotes: true };
+            let fields = Fields::of(line.as_bytes(), grammar);
+            fields.map(|field| field.map(|field| &line[field.range()])).collect::<Vec<_>>()
+        };
+        assert_eq!(fields(r#""\"a b\"" -"#), [Ok(r#""\"a b\"""#), Ok("-")]);
+        assert_eq!(fields(r#""x\" S T y" -"#), [Ok(r#""x\" S T y""#), Ok("-")]);
+        // A client can send a backslash as the last character.
+        assert_eq!(fields(r#""x\" - -"#), [Ok(r#""x\""#), Ok("-"), Ok("-")]);
+        assert_eq!(fields(r#""" """#), [Ok(r#""""#), Ok(r#""""#)]);
     }
 
     #[test]

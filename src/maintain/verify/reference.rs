@@ -168,14 +168,12 @@ fn split(line: &str, table: &Table) -> Result<(Vec<String>, Option<String>), Rea
         let mut field = String::new();
         if characters[at] == '"' && !table.literal_quotes {
             at += 1;
-            loop {
-                match characters.get(at) {
-                    None => return Err(Reason::UnterminatedQuote),
-                    Some('"') => break,
-                    Some(other) => field.push(*other),
-                }
-                at += 1;
-            }
+            let quotes = (at..characters.len()).filter(|&at| characters[at] == '"');
+            let is_escaped = |at: &usize| table.escaped_quotes && characters[at - 1] == '\\';
+            let end = quotes.clone().find(|quote| *quote == at || !is_escaped(quote));
+            let end = end.or(quotes.clone().next()).ok_or(Reason::UnterminatedQuote)?;
+            field.extend(&characters[at..end]);
+            at = end;
             at += 1;
             if !matches!(characters.get(at), None | Some(' ')) {
                 return Err(Reason::MisplacedQuote);
