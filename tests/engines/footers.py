@@ -155,7 +155,7 @@ def tls(chance, number, row):
         "tls", "2.0", time, "net/front/0123456789abcdef", long(), f"192.0.2.{row}:{chance.randint(1, 65535)}",
         f"198.51.100.{row}:443", count(), "-" if number == 4 else count(), count(), "0", chance.choice(["-", "42"]),
         "arn:aws:acm:eu-west-1:123456789012:certificate/0123456789abcdef", "-", "TLS_AES_128_GCM_SHA256", "tlsv13",
-        "x25519", long(), long(), long(), long('"{}","http/1.1"'), "-" if number == 3 else time,
+        "x25519", long(), long("http/{}"), long("http/{}"), long('"{}","http/1.1"'), "-" if number == 3 else time,
     ])
 
 
