@@ -164,7 +164,7 @@ pub use crate::decode::reader::{Counts, Reader};
 pub use crate::logs::key::{Key, Partition, PartitionError, SkipReason};
 pub use crate::logs::reject::{Reason, Reject};
 pub use crate::logs::schema::{
-    Column, Era, Field, Kind, LoadBalancerType, LogType, Part, Shape, Stored, Table,
+    Column, Era, Field, Kind, LoadBalancerType, LogType, Part, Quotes, Shape, Stored, Table,
 };
 
 #[cfg(feature = "parquet")]

@@ -1,5 +1,6 @@
 //! All logs except Application Load Balancer access logs: golden lines, and trees with all log types.
 
+use alb2parquet::Quotes;
 use alb2parquet::internals::logs::schema::LogType;
 use serde_json::json;
 
@@ -201,7 +202,7 @@ fn lines_of_every_era_have_null_in_later_columns() {
 fn every_field_can_be_quoted_or_null() {
     for log in GOLDEN {
         let (log_type, fields, _) = log;
-        if log_type.table().literal_quotes {
+        if log_type.table().quotes == Quotes::Literal {
             continue;
         }
         let quoted = fields.iter().map(|(field, _)| format!("\"{}\"", field.trim_matches('"')));
@@ -246,6 +247,21 @@ fn a_quote_after_a_backslash_belongs_to_the_user_agent_of_a_classic_log() {
         assert_eq!(get(row, "user_agent"), Some(value), "{agent}");
         assert_eq!(get(row, "ssl_protocol"), Some("TLSv1.2"), "{agent}");
         assert_eq!(get(row, "extra_fields"), None, "{agent}");
+    }
+}
+
+/// Classic Load Balancers deliver text, in which clients choose the bytes of some fields.
+#[test]
+fn a_first_line_with_any_bytes_does_not_affect_the_other_lines_of_a_classic_log() {
+    for (agent, rejects) in [(&b"\"\xe9t\xe9\""[..], 1), (b"\"\x1b[2J\"", 0)] {
+        let world = World::new();
+        let line = full_line(LogType::Classic).with(13, "AGENT").text();
+        let at = line.find("AGENT").unwrap();
+        let first = [&line.as_bytes()[..at], agent, &line.as_bytes()[at + 5..], b"\n"].concat();
+        world
+            .put(&key_of_log(LogType::Classic, 1), [first, lines_of(LogType::Classic, 3)].concat());
+        let run = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
+        assert_eq!((run.count("/rows"), run.count("/lines")), (4 - rejects, 4));
     }
 }
 

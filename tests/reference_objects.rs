@@ -116,13 +116,15 @@ pub(crate) fn content(object: &[u8]) -> Content {
     Content { outcome, notes, crc32, bytes: bytes.len() as u64 }
 }
 
-/// Random objects are shorter than the prefix that is inspected, so the prefix always contains the entire first line.
+/// Random objects are shorter than the prefix that is inspected, so the prefix always contains all lines.
 fn is_text(head: &[u8]) -> bool {
-    let line = head.split(|byte| *byte == b'\n').next().unwrap();
-    let Ok(line) = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)) else {
-        return false;
+    let lines: Vec<&[u8]> = head.split(|byte| *byte == b'\n').collect();
+    let is_clean = |line: &&[u8]| {
+        std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line))
+            .is_ok_and(|line| line.chars().all(|c| !c.is_ascii_control() || c == '\t'))
     };
-    !head.contains(&0) && line.chars().all(|c| !c.is_ascii_control() || c == '\t')
+    let later = lines[1..].iter().filter(|line| !line.is_empty());
+    !head.contains(&0) && lines[..1].iter().chain(later).any(is_clean)
 }
 
 fn refused(reason: &str, length: usize, raw: Vec<u8>) -> Content {

@@ -97,7 +97,7 @@ fn a_different_result_of_the_reference_decoder_is_a_finding() {
     let (sampled, mut findings) = verify_with(&world, |log_type| match log_type {
         LogType::Access => changed(log_type, "part = \"protocol\"", "part = \"verb\""),
         LogType::Connection => changed(log_type, "part = \"not_after\"", "part = \"not_before\""),
-        LogType::NlbTls => changed(log_type, "literal_quotes = true", "literal_quotes = false"),
+        LogType::NlbTls => changed(log_type, "quotes = \"literal\"", "quotes = \"plain\""),
         LogType::Classic => changed(log_type, "part = \"url\"", "part = \"verb\""),
         _ => changed(log_type, "required_fields = 8", "required_fields = 0"),
     });

@@ -1,5 +1,6 @@
 //! Adding a field requires only a stanza in a schema file.
 
+use alb2parquet::Quotes;
 use alb2parquet::internals::decode::decoder::Decoder;
 use alb2parquet::internals::encode::profile::Profile;
 use alb2parquet::internals::encode::{Compression, Format, TableEncoder};
@@ -46,7 +47,7 @@ fn line(table: &Table, count: usize) -> String {
 
 /// Returns a value as load balancers log it: in quotes, unless quotes are part of the values in this log.
 fn quoted(table: &Table, value: &str) -> String {
-    if table.literal_quotes { value.to_owned() } else { format!("\"{value}\"") }
+    if table.quotes == Quotes::Literal { value.to_owned() } else { format!("\"{value}\"") }
 }
 
 /// Returns lines with the fields of the first era, with the current fields, and with the new fields.

@@ -37,7 +37,7 @@ pub(crate) use crate::decode::tokenizer::span::{Span, Spans};
 
 use crate::decode::text_buffer::Text;
 use crate::logs::reject::Reason;
-use crate::logs::schema::Table;
+use crate::logs::schema::{Quotes, Table};
 
 /// Maximum number of lines in a tile: large enough to keep the per-tile overhead of forty columns small, and small
 /// enough that the text is still in the CPU cache when the last column reads it.
@@ -69,10 +69,7 @@ pub struct Tile {
     stride: Option<usize>,
     /// Number of known fields of the table.
     known: usize,
-    /// Whether quotes are part of the values.
-    literal_quotes: bool,
-    /// Whether a quote after a backslash is part of a quoted value.
-    escaped_quotes: bool,
+    quotes: Quotes,
 }
 
 /// Position of a line in the text, without the line ending.
@@ -125,18 +122,15 @@ pub struct Grammar {
     pub required: usize,
     /// Number of fields that the table describes. The rest of a line is one additional field, unchanged.
     pub known: usize,
-    /// Whether quotes are part of the values. If not, a field that begins with a quote ends at the next quote.
-    pub literal_quotes: bool,
-    /// Whether a quote after a backslash is part of a quoted value.
-    pub escaped_quotes: bool,
+    /// What quotes in a line mean.
+    pub quotes: Quotes,
 }
 
 impl Grammar {
     /// Returns the grammar of a table's lines.
     pub fn of(table: &Table) -> Self {
         let (required, known) = (table.required_fields, table.fields.len());
-        let Table { literal_quotes, escaped_quotes, .. } = *table;
-        Self { required, known, literal_quotes, escaped_quotes }
+        Self { required, known, quotes: table.quotes }
     }
 }
 
@@ -154,8 +148,7 @@ impl Tile {
         mut is_row: impl FnMut(&[u8]) -> bool,
     ) -> usize {
         debug_assert!(text[from..end].ends_with(b"\n"), "a text of whole lines");
-        self.literal_quotes = grammar.literal_quotes;
-        self.escaped_quotes = grammar.escaped_quotes;
+        self.quotes = grammar.quotes;
         self.scan(&text[..end], from);
         self.lines.clear();
         self.invalid.clear();
@@ -296,11 +289,10 @@ impl Tile {
                 Some(block) => masks_of(block),
                 None => masks_of(&last_block(&text[base..])),
             };
-            if self.literal_quotes {
-                masks.quotes = 0;
-            }
-            if self.escaped_quotes {
-                masks.odd |= escaped(masks.quotes, text, base);
+            match self.quotes {
+                Quotes::Plain => {}
+                Quotes::Escaped => masks.odd |= escaped(masks.quotes, text, base),
+                Quotes::Literal => masks.quotes = 0,
             }
             let mut within = running_xor(masks.quotes) ^ quoted;
             if masks.line_ends & within != 0 {

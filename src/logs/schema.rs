@@ -140,17 +140,28 @@ pub struct Table {
     pub load_balancer: LoadBalancerType,
     /// Prefixes of the object names, before the account.
     pub object_prefixes: Vec<String>,
-    /// Whether quotes are part of text values. If not, a field that begins with a quote ends at the next quote.
+    /// What quotes in a line mean.
     #[serde(default)]
-    pub literal_quotes: bool,
-    /// Whether a quote after a backslash is part of a quoted value.
-    #[serde(default)]
-    pub escaped_quotes: bool,
+    pub quotes: Quotes,
     /// Minimum number of fields in a line: the number of fields in the first version of the log.
     pub required_fields: usize,
     /// The fields, in the order in which they appear in a line.
     #[serde(rename = "field")]
     pub fields: Vec<Field>,
+}
+
+/// What quotes in a line mean.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Quotes {
+    /// A field that begins with a quote ends at the next quote.
+    #[default]
+    Plain,
+    /// The same, but a quote after a backslash is part of the value, unless no other quote follows.
+    Escaped,
+    /// Quotes are part of the values.
+    Literal,
 }
 
 /// One field of a line.
@@ -408,7 +419,7 @@ impl Table {
             let (required, known) = (table.required_fields, table.fields.len());
             return Err(SchemaError::Required { required, known });
         }
-        if table.literal_quotes {
+        if table.quotes == Quotes::Literal {
             let columns = table.fields.iter_mut().flat_map(|field| &mut field.columns);
             let is_text =
                 |column: &&mut Column| column.part == Part::Whole && column.kind == Kind::String;

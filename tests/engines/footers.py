@@ -162,8 +162,7 @@ def tls(chance, number, row):
 def classic(chance, number, row):
     time = AT.format(row % 24, number, row, chance.randrange(1_000_000))
     backend = "-" if number == 4 else f"198.51.100.{row}:{8000 + row}"
-    # Uncompressed text must not begin with a line that contains control characters.
-    long = lambda: text(chance).replace("\x7f", "~") if row == 0 else text(chance)
+    long = lambda: text(chance)
     request = "- - - " if number == 5 else f"GET https://example.com:443/{long()} HTTP/1.1"
     return " ".join([
         time, "front", f"192.0.2.{row}:{chance.randint(1, 65535)}", backend,

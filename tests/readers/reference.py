@@ -275,13 +275,19 @@ def inflate(data):
 
 
 def is_text(head):
-    line, newline, _ = head.partition(b"\n")
+    lines = head.split(b"\n")
+    if len(head) == LONGEST_RAW_LINE:
+        # The last line may continue after the head.
+        lines.pop()
+    return b"\0" not in head and any(is_clean(line) for line in [*lines[:1], *filter(None, lines[1:])])
+
+
+def is_clean(line):
     try:
         line = line.removesuffix(b"\r").decode()
     except UnicodeDecodeError:
         return False
-    ends = newline or len(head) < LONGEST_RAW_LINE
-    return bool(ends) and b"\0" not in head and not re.search(r"[\x00-\x08\x0a-\x1f\x7f]", line)
+    return not re.search(r"[\x00-\x08\x0a-\x1f\x7f]", line)
 
 
 def inflate_members(data, below, behind):

@@ -1,6 +1,6 @@
 //! Detects whether an object is gzip, text or neither.
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 use crate::decode::gzip::{FHCRC, FLAGS, MEMBER};
 
@@ -19,21 +19,21 @@ pub(crate) fn is_gzip(head: &[u8]) -> bool {
 
 /// Returns whether an object is text: `head` is its first [`HEAD`] bytes, or the entire object if it is shorter.
 ///
-/// Text contains no NUL bytes. Its first line ends within the head, is valid UTF-8 and contains no control characters
-/// other than tabs. The decoder checks the other lines.
+/// Text contains no NUL bytes. At least one of its lines ends within the head, is valid UTF-8 and contains no control
+/// characters other than tabs. A blank line counts only if it is the first. The decoder checks all lines: clients
+/// choose parts of them, so a single line can contain any bytes.
 pub(crate) fn is_text(head: &[u8]) -> bool {
-    let end = match memchr(b'\n', head) {
-        Some(end) => end,
-        None if head.len() < HEAD => head.len(),
-        None => return false,
-    };
-    let line = &head[..end];
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
     let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
-    !head.is_empty()
+    let is_clean = |line: &[u8]| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        !line.iter().any(is_control) && std::str::from_utf8(line).is_ok()
+    };
+    // The last line may continue after the head.
+    let whole = if head.len() < HEAD { head } else { &head[..memrchr(b'\n', head).unwrap_or(0)] };
+    let mut lines = whole.split(|&byte| byte == b'\n').enumerate();
+    !whole.is_empty()
         && memchr(0, head).is_none()
-        && !line.iter().any(is_control)
-        && std::str::from_utf8(line).is_ok()
+        && lines.any(|(number, line)| (number == 0 || !line.is_empty()) && is_clean(line))
 }
 
 /// Returns whether the object consists of only a gzip header (RFC 1952, 2.3), and thus has no content.
@@ -83,20 +83,22 @@ mod tests {
     #[test]
     fn text_is_distinguished_from_binary_data() {
         let long = vec![b'x'; HEAD];
-        let text: [&[u8]; 8] = [
+        let text: [&[u8]; 10] = [
             b"h2 2025-07-19T14:03:21.123456Z\n",
             b"no line end",
             b"crlf\r\nand \xff behind it\n",
             b"\xef\xbb\xbfa byte order mark\n",
             b"\n",
             b"tab\there\n",
+            b"\xe9 is Latin-1\nbut this is not\n",
+            b"\x1b[2J\r\na line\r\n",
             "\u{e9}\n".as_bytes(),
             &long[1..],
         ];
         for head in text {
             assert!(is_text(head), "{}", head.escape_ascii());
         }
-        let other: [&[u8]; 9] = [
+        let other: [&[u8]; 11] = [
             b"",
             b"PAR1\x15\x04\x15\x20\n",
             b"a line\nand a \0 behind it",
@@ -104,6 +106,8 @@ mod tests {
             b"\xe9 is Latin-1\n",
             b"\x1b[2J\n",
             b"\x7f\n",
+            b"\x7f\n\n",
+            b"\xe9\n\xe9",
             b"BZh91AY&SY\xd7\n",
             &long,
         ];

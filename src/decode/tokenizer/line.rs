@@ -2,6 +2,7 @@
 
 use crate::decode::tokenizer::{Grammar, Span};
 use crate::logs::reject::Reason;
+use crate::logs::schema::Quotes;
 
 /// A violation of the grammar in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,15 +20,14 @@ pub(crate) struct Fields<'a> {
     at: usize,
     /// Number of known fields that remain. The text after them is one more field, unchanged.
     known: usize,
-    literal_quotes: bool,
-    escaped_quotes: bool,
+    quotes: Quotes,
 }
 
 impl<'a> Fields<'a> {
     /// Returns the fields of a line, passed without its line ending.
     pub(crate) fn of(line: &'a [u8], grammar: Grammar) -> Self {
-        let Grammar { known, literal_quotes, escaped_quotes, .. } = grammar;
-        Self { line, at: 0, known, literal_quotes, escaped_quotes }
+        let Grammar { known, quotes, .. } = grammar;
+        Self { line, at: 0, known, quotes }
     }
 }
 
@@ -47,13 +47,9 @@ impl Iterator for Fields<'_> {
             None => rest.len(),
             Some(known) => {
                 self.known = known;
-                if self.literal_quotes {
-                    memchr::memchr(b' ', rest).unwrap_or(rest.len())
-                } else {
-                    match field_length(rest, self.escaped_quotes) {
-                        Ok(length) => length,
-                        Err(fault) => return Some(Err(Fault { at: start + fault.at, ..fault })),
-                    }
+                match field_length(rest, self.quotes) {
+                    Ok(length) => length,
+                    Err(fault) => return Some(Err(Fault { at: start + fault.at, ..fault })),
                 }
             }
         };
@@ -63,12 +59,18 @@ impl Iterator for Fields<'_> {
 }
 
 /// Returns the length of the field at the start of `rest`.
-fn field_length(rest: &[u8], escaped_quotes: bool) -> Result<usize, Fault> {
+fn field_length(rest: &[u8], quotes: Quotes) -> Result<usize, Fault> {
+    if quotes == Quotes::Literal {
+        return Ok(memchr::memchr(b' ', rest).unwrap_or(rest.len()));
+    }
     let misplaced = |at| Fault { reason: Reason::MisplacedQuote, at };
     if rest[0] == b'"' {
         let unterminated = Fault { reason: Reason::UnterminatedQuote, at: 0 };
         let next = || memchr::memchr(b'"', &rest[1..]);
-        let inner = if escaped_quotes { unescaped_quote(&rest[1..]).or_else(next) } else { next() };
+        let inner = match quotes {
+            Quotes::Escaped => unescaped_quote(&rest[1..]).or_else(next),
+            _ => next(),
+        };
         let inner = inner.ok_or(unterminated)?;
         let length = inner + 2;
         return match rest.get(length) {
@@ -93,7 +95,7 @@ mod tests {
     use super::*;
 
     fn fields(line: &str, known: usize) -> Vec<Result<&str, Fault>> {
-        let grammar = Grammar { required: 0, known, literal_quotes: false, escaped_quotes: false };
+        let grammar = Grammar { required: 0, known, quotes: Quotes::Plain };
         let fields = Fields::of(line.as_bytes(), grammar);
         fields.map(|field| field.map(|field| &line[field.range()])).collect()
     }
@@ -109,8 +111,7 @@ mod tests {
 
     #[test]
     fn literal_quotes_belong_to_the_values() {
-        let grammar =
-            Grammar { required: 0, known: 4, literal_quotes: true, escaped_quotes: false };
+        let grammar = Grammar { required: 0, known: 4, quotes: Quotes::Literal };
         let line = br#"h2 "h2","http/1.1" "a b" c"#;
         let fields = Fields::of(line, grammar).map(|field| &line[field.unwrap().range()]);
         let expected: [&[u8]; 5] = [b"h2", br#""h2","http/1.1""#, br#""a"#, br#"b""#, b"c"];
@@ -120,8 +121,7 @@ mod tests {
     #[test]
     fn a_backslash_makes_a_quote_part_of_the_value() {
         let fields = |line: &'static str| {
-            let grammar =
-                Grammar { required: 0, known: 4, literal_quotes: false, escaped_quotes: true };
+            let grammar = Grammar { required: 0, known: 4, quotes: Quotes::Escaped };
             let fields = Fields::of(line.as_bytes(), grammar);
             fields.map(|field| field.map(|field| &line[field.range()])).collect::<Vec<_>>()
         };

@@ -104,6 +104,12 @@ pub(crate) fn is_text(name: &str) -> bool {
 
 /// Returns whether a file with this ending is compressed; `None` if the ending is not supported.
 fn is_compressed(ending: &str) -> Option<bool> {
+    // Nearly all names have one of these endings.
+    match ending {
+        ".log.gz" => return Some(true),
+        ".log" => return Some(false),
+        _ => {}
+    }
     let ending = ending.to_ascii_lowercase();
     let rest = without_copy_number(&ending).strip_prefix(".log")?;
     let rest = without_copy_number(rest);

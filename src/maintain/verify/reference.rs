@@ -13,7 +13,7 @@ use std::iter;
 use flate2::read::MultiGzDecoder;
 
 use crate::logs::reject::{MAX_RAW, Reason, Reject};
-use crate::logs::schema::{Column, Part, Table};
+use crate::logs::schema::{Column, Part, Quotes, Table};
 
 pub use crate::maintain::verify::reference::values::Value;
 
@@ -166,10 +166,11 @@ fn split(line: &str, table: &Table) -> Result<(Vec<String>, Option<String>), Rea
             return Ok((fields, Some(characters[at..].iter().collect())));
         }
         let mut field = String::new();
-        if characters[at] == '"' && !table.literal_quotes {
+        if characters[at] == '"' && table.quotes != Quotes::Literal {
             at += 1;
             let quotes = (at..characters.len()).filter(|&at| characters[at] == '"');
-            let is_escaped = |at: &usize| table.escaped_quotes && characters[at - 1] == '\\';
+            let is_escaped =
+                |at: &usize| table.quotes == Quotes::Escaped && characters[at - 1] == '\\';
             let end = quotes.clone().find(|quote| *quote == at || !is_escaped(quote));
             let end = end.or(quotes.clone().next()).ok_or(Reason::UnterminatedQuote)?;
             field.extend(&characters[at..end]);
@@ -180,7 +181,7 @@ fn split(line: &str, table: &Table) -> Result<(Vec<String>, Option<String>), Rea
             }
         } else {
             while let Some(&character) = characters.get(at).filter(|c| **c != ' ') {
-                if character == '"' && !table.literal_quotes {
+                if character == '"' && table.quotes != Quotes::Literal {
                     return Err(Reason::MisplacedQuote);
                 }
                 field.push(character);
