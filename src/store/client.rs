@@ -25,6 +25,8 @@ use crate::store::url;
 /// A request that receives no data for this long is aborted and retried. The total duration of a response is not
 /// limited, because a busy worker may take a long time to read it.
 const STALL: Duration = Duration::from_mins(1);
+/// Time after which an idle connection is closed. It occupies an open file, and each source has connections of its own.
+const IDLE: Duration = Duration::from_secs(15);
 
 /// Pauses before retries: the first pause, the longest pause, and the growth factor. With its defaults, `object_store`
 /// may give up after two seconds, which is less than the time any server takes to restart.
@@ -119,7 +121,10 @@ fn client_options() -> ClientOptions {
     // object_store uses reqwest, which is built without a TLS provider here. An error means that a default provider is
     // already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    ClientOptions::new().with_timeout_disabled().with_read_timeout(STALL)
+    ClientOptions::new()
+        .with_timeout_disabled()
+        .with_read_timeout(STALL)
+        .with_pool_idle_timeout(IDLE)
 }
 
 /// Creates a builder and applies the settings for its kind of store.

@@ -6,6 +6,7 @@
 
 mod admission;
 mod pace;
+mod quota;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::store::limiter::admission::Admission;
+use crate::store::limiter::admission::{Admission, StoreId};
 use crate::util::process_limit;
 
 /// Default maximum number of concurrent reads. Each read occupies a connection, so the default is at most half of the
@@ -107,7 +108,13 @@ impl Limiter {
     /// Sets the limits before the first read. `max_requests` is `None` for the default.
     pub(crate) fn configure(&self, max_requests: Option<usize>, workers: usize) {
         let max_requests = max_requests.unwrap_or_else(default_max_requests);
-        self.lock().admission = Admission::new(max_requests, max_bytes(workers));
+        self.lock().admission.configure(max_requests, max_bytes(workers));
+    }
+
+    /// Returns the reads from a store with this name.
+    pub(super) fn reads(self: &Arc<Self>, store: &str) -> Reads {
+        let store = self.change(|inner, _| inner.admission.store(store));
+        Reads { limiter: Arc::clone(self), store }
     }
 
     /// Returns the current state.
@@ -118,7 +125,7 @@ impl Limiter {
         Load {
             in_flight: admission.in_flight(),
             most_in_flight: *most_in_flight,
-            limit: admission.pace.limit(now),
+            limit: admission.limit(now),
             window: admission.pace.window(),
             bytes: admission.held_bytes(),
             rate: admission.pace.rate(),
@@ -127,37 +134,12 @@ impl Limiter {
         }
     }
 
-    /// Returns how many objects and bytes a feed should begin to read ahead of its workers.
-    pub(super) fn ahead(&self) -> (usize, u64) {
-        let inner = self.lock();
-        (inner.admission.pace.window(), inner.admission.max_bytes())
-    }
-
-    /// Begins a read. The receiver is notified when the read is admitted.
-    pub(super) fn begin(
-        self: &Arc<Self>,
-        lane: Lane,
-        bytes: u64,
-    ) -> (Ticket, oneshot::Receiver<()>) {
-        let (admitted, receiver) = oneshot::channel();
-        let number = self.change(|inner, _| {
-            let number = inner.admission.add(lane.0, bytes);
-            inner.waiting.insert(number, admitted);
-            number
-        });
-        (Ticket { limiter: Arc::clone(self), number }, receiver)
-    }
-
-    /// Records that a worker waits for the read with this number.
-    pub(super) fn hurry(&self, number: u64) {
-        self.change(|inner, _| inner.admission.hurry(number));
-    }
-
-    /// Records that a store has throttled a request, or has not answered it in time.
-    pub(super) fn throttle(&self) {
+    /// Records that the store with this name has throttled a request, or has not answered it in time.
+    pub(super) fn throttle(&self, store: &str) {
         self.change(|inner, now| {
             inner.throttled += 1;
-            inner.admission.throttle(now);
+            let store = inner.admission.store(store);
+            inner.admission.throttle(store, now);
         });
     }
 
@@ -176,6 +158,37 @@ impl Limiter {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The reads from one store.
+#[derive(Debug, Clone)]
+pub(super) struct Reads {
+    limiter: Arc<Limiter>,
+    store: StoreId,
+}
+
+impl Reads {
+    /// Returns how many objects and bytes a feed should begin to read ahead of its workers.
+    pub(super) fn ahead(&self) -> (usize, u64) {
+        let inner = self.limiter.lock();
+        (inner.admission.pace.window(), inner.admission.max_bytes())
+    }
+
+    /// Begins a read. The receiver is notified when the read is admitted.
+    pub(super) fn begin(&self, lane: Lane, bytes: u64) -> (Ticket, oneshot::Receiver<()>) {
+        let (admitted, receiver) = oneshot::channel();
+        let number = self.limiter.change(|inner, _| {
+            let number = inner.admission.add((lane.0, self.store), bytes);
+            inner.waiting.insert(number, admitted);
+            number
+        });
+        (Ticket { limiter: Arc::clone(&self.limiter), number }, receiver)
+    }
+
+    /// Records that a worker waits for the read with this number.
+    pub(super) fn hurry(&self, number: u64) {
+        self.limiter.change(|inner, _| inner.admission.hurry(number));
     }
 }
 

@@ -169,7 +169,7 @@ impl HttpService for Observed {
         let is_read = *request.method() == Method::GET && page_of.is_none();
         let answer = self.client.execute(request).await;
         if is_read && is_throttled(&answer) {
-            self.network.limiter.throttle();
+            self.network.limiter.throttle(&self.bucket);
         }
         let response = match answer {
             Ok(response) if response.status().is_success() && page_of.is_some() => {

@@ -10,7 +10,7 @@ use object_store::{GetOptions, GetRange, ObjectStore};
 use tokio::task::JoinHandle;
 
 use crate::store::StoreError;
-use crate::store::limiter::{Lane, Limiter, Ticket};
+use crate::store::limiter::{Lane, Reads, Ticket};
 use crate::store::network::{Requests, Traffic, renewing};
 use crate::store::raw::Location;
 
@@ -83,7 +83,7 @@ pub(crate) struct Fetch(Option<Begun>);
 
 struct Begun {
     task: JoinHandle<Result<(Bytes, Ticket), StoreError>>,
-    limiter: Arc<Limiter>,
+    reads: Reads,
     /// Number of the read's ticket.
     number: u64,
 }
@@ -98,11 +98,11 @@ impl Fetch {
         range: Option<Range<u64>>,
         lane: Lane,
         requests: &Requests,
-        limiter: &Arc<Limiter>,
+        reads: &Reads,
     ) -> Self {
         let Some(runtime) = requests.runtime() else { return Self::LATER };
         let size = range.as_ref().map_or(wanted.size, |range| range.end - range.start);
-        let (ticket, admitted) = limiter.begin(lane, size);
+        let (ticket, admitted) = reads.begin(lane, size);
         let number = ticket.number();
         let task = runtime.spawn(async move {
             // The sender is dropped only together with the ticket.
@@ -112,14 +112,14 @@ impl Fetch {
             ticket.end(read.is_ok());
             Ok((read?, ticket))
         });
-        Self(Some(Begun { task, limiter: Arc::clone(limiter), number }))
+        Self(Some(Begun { task, reads: reads.clone(), number }))
     }
 
     /// Waits for the bytes, and takes them. Returns `None` if the read was not begun.
     pub(super) fn wait(mut self, requests: &Requests) -> Option<Result<Bytes, StoreError>> {
-        let Begun { task, limiter, number } = self.0.as_mut()?;
+        let Begun { task, reads, number } = self.0.as_mut()?;
         if !task.is_finished() {
-            limiter.hurry(*number);
+            reads.hurry(*number);
         }
         let arrived = requests.wait(task).map_err(object_store::Error::from);
         Some(arrived.map_err(StoreError::from).flatten().map(|(bytes, ticket)| {
@@ -141,7 +141,7 @@ impl Drop for Fetch {
 pub(super) struct Ranges {
     wanted: Wanted,
     requests: Requests,
-    limiter: Arc<Limiter>,
+    reads: Reads,
     lane: Lane,
     /// Start of the first range that has not been requested yet.
     next: u64,
@@ -154,23 +154,23 @@ impl Ranges {
     pub(super) fn open(
         wanted: Wanted,
         requests: Requests,
-        limiter: Arc<Limiter>,
+        reads: Reads,
     ) -> Result<Self, StoreError> {
         let (lane, begun, current) = (Lane::new(), VecDeque::new(), Bytes::new());
-        let mut ranges = Self { wanted, requests, limiter, lane, next: 0, begun, current };
+        let mut ranges = Self { wanted, requests, reads, lane, next: 0, begun, current };
         ranges.advance()?;
         Ok(ranges)
     }
 
     /// Begins to read the next range and those after it that fit into the window.
     fn read_ahead(&mut self) {
-        let (objects, bytes) = self.limiter.ahead();
+        let (objects, bytes) = self.reads.ahead();
         let ahead = objects.min((bytes / READ_BYTES) as usize);
         while self.begun.len() <= ahead && self.next < self.wanted.size {
             let range = self.next..self.wanted.size.min(self.next + READ_BYTES);
             self.next = range.end;
             let wanted = self.wanted.clone();
-            let fetch = Fetch::begin(wanted, Some(range), self.lane, &self.requests, &self.limiter);
+            let fetch = Fetch::begin(wanted, Some(range), self.lane, &self.requests, &self.reads);
             self.begun.push_back(fetch);
         }
     }

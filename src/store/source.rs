@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::store::StoreError;
 use crate::store::client::Client;
-use crate::store::limiter::{Lane, Limiter};
+use crate::store::limiter::{Lane, Limiter, Reads};
 use crate::store::lister::{Ask, Entry, Look, Page, Pages, search};
 use crate::store::network::{Network, Requests, Traffic, renewing};
 use crate::store::place::{Place, Prefix};
@@ -56,7 +56,7 @@ pub struct Source {
     url: String,
     requests: Requests,
     traffic: Arc<Traffic>,
-    limiter: Arc<Limiter>,
+    reads: Reads,
 }
 
 /// The kind of source, which determines how it is listed.
@@ -202,7 +202,7 @@ impl Source {
         Ok(Self {
             requests: client.requests,
             traffic: Arc::clone(&network.traffic),
-            limiter: Arc::clone(&network.limiter),
+            reads: network.limiter.reads(&prefix.bucket),
             kept: Kept::Remote(client.pages, Arc::default()),
             raw: client.raw,
             bucket: Some(prefix.name().to_owned()),
@@ -226,7 +226,7 @@ impl Source {
             url: url.trim_end_matches('/').to_owned(),
             requests: Requests::default(),
             traffic: Arc::default(),
-            limiter: Arc::default(),
+            reads: Arc::<Limiter>::default().reads(""),
         }
     }
 
@@ -395,12 +395,12 @@ impl Source {
         }
         // An error in the key is reported when the object is needed.
         let Ok(wanted) = self.wanted(object) else { return Fetch::LATER };
-        Fetch::begin(wanted, None, lane, &self.requests, &self.limiter)
+        Fetch::begin(wanted, None, lane, &self.requests, &self.reads)
     }
 
     /// Returns how many objects and bytes to read ahead. Returns `None` if the source is local.
     pub(crate) fn ahead(&self) -> Option<(usize, u64)> {
-        self.is_remote().then(|| self.limiter.ahead())
+        self.is_remote().then(|| self.reads.ahead())
     }
 
     /// Reads a whole object into `out`, replacing the previous content.
@@ -446,7 +446,7 @@ impl Source {
         }
         let wanted = self.wanted(object)?;
         Ok(if self.is_remote() {
-            Box::new(Ranges::open(wanted, self.requests.clone(), Arc::clone(&self.limiter))?)
+            Box::new(Ranges::open(wanted, self.requests.clone(), self.reads.clone())?)
         } else {
             Box::new(io::Cursor::new(self.requests.wait(wanted.read(None))?))
         })

@@ -1,19 +1,24 @@
 //! Admits reads in a fair order, within the limits on requests and memory.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::store::limiter::pace::Pace;
+use crate::store::limiter::quota::Quota;
 
 /// All reads that have begun and whose objects no worker has taken yet.
 #[derive(Debug)]
 pub(super) struct Admission {
     pub(super) pace: Pace,
+    max_requests: usize,
     /// Maximum number of bytes to read ahead.
     max_bytes: u64,
     next: u64,
     reads: HashMap<u64, Read>,
-    lanes: BTreeMap<u64, Lane>,
+    lanes: BTreeMap<LaneId, Lane>,
+    /// The stores. A [`StoreId`] is an index into this list.
+    stores: Vec<Store>,
     /// Reads for which a worker waits.
     urgent: VecDeque<u64>,
     in_flight: usize,
@@ -22,9 +27,22 @@ pub(super) struct Admission {
     held_bytes: u64,
 }
 
+/// The index of a store.
+pub(super) type StoreId = usize;
+/// A sequence of reads, and the store that it reads from.
+pub(super) type LaneId = (u64, StoreId);
+
+/// A store, which throttles requests independently of the others.
+#[derive(Debug)]
+struct Store {
+    name: Arc<str>,
+    quota: Quota,
+    in_flight: usize,
+}
+
 #[derive(Debug)]
 struct Read {
-    lane: u64,
+    lane: LaneId,
     bytes: u64,
     state: State,
 }
@@ -48,16 +66,38 @@ struct Lane {
 impl Admission {
     pub(super) fn new(max_requests: usize, max_bytes: u64) -> Self {
         Self {
-            pace: Pace::new(max_requests),
+            pace: Pace::default(),
+            max_requests,
             max_bytes,
             next: 0,
             reads: HashMap::new(),
             lanes: BTreeMap::new(),
+            stores: Vec::new(),
             urgent: VecDeque::new(),
             in_flight: 0,
             held: 0,
             held_bytes: 0,
         }
+    }
+
+    /// Sets the limits.
+    pub(super) fn configure(&mut self, max_requests: usize, max_bytes: u64) {
+        (self.max_requests, self.max_bytes) = (max_requests, max_bytes);
+    }
+
+    /// Returns the store with this name.
+    pub(super) fn store(&mut self, name: &str) -> StoreId {
+        let known = self.stores.iter().position(|store| *store.name == *name);
+        known.unwrap_or_else(|| {
+            self.stores.push(Store { name: name.into(), quota: Quota::default(), in_flight: 0 });
+            self.stores.len() - 1
+        })
+    }
+
+    /// Returns the largest number of concurrent requests to the store that allows the fewest.
+    pub(super) fn limit(&self, now: Duration) -> usize {
+        let limits = self.stores.iter().map(|store| store.quota.limit(self.max_requests, now));
+        limits.min().unwrap_or(self.max_requests)
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -73,7 +113,7 @@ impl Admission {
     }
 
     /// Adds a read of `bytes` bytes. Returns its number.
-    pub(super) fn add(&mut self, lane: u64, bytes: u64) -> u64 {
+    pub(super) fn add(&mut self, lane: LaneId, bytes: u64) -> u64 {
         let number = self.next;
         self.next += 1;
         self.reads.insert(number, Read { lane, bytes, state: State::Waiting });
@@ -84,25 +124,27 @@ impl Admission {
     /// Records that a worker waits for a read. The read is admitted even if the window or the memory is full: other
     /// reads may fill them for batches that make no progress, so waiting could cause a deadlock.
     pub(super) fn hurry(&mut self, number: u64) {
-        if self.is_waiting(number) {
+        if is_waiting(&self.reads, number) {
             self.urgent.push_back(number);
         }
     }
 
     /// Admits the next read, if the limits allow one.
     pub(super) fn admit(&mut self, now: Duration) -> Option<u64> {
-        if self.in_flight >= self.pace.limit(now) {
+        if self.in_flight >= self.max_requests {
             return None;
         }
-        while let Some(number) = self.urgent.pop_front() {
-            if self.is_waiting(number) {
-                return Some(self.start(number, now));
-            }
+        let Self { urgent, reads, .. } = self;
+        urgent.retain(|number| is_waiting(reads, *number));
+        let first =
+            self.urgent.iter().position(|number| self.has_room(self.reads[number].lane, now));
+        if let Some(number) = first.and_then(|at| self.urgent.remove(at)) {
+            return Some(self.start(number, now));
         }
         if self.held >= self.pace.window() {
             return None;
         }
-        let number = self.next_fair()?;
+        let number = self.next_fair(now)?;
         let bytes = self.reads[&number].bytes;
         if self.held > 0 && self.held_bytes + bytes > self.max_bytes {
             return None;
@@ -116,7 +158,9 @@ impl Admission {
         if let State::InFlight(started) = read.state {
             read.state = State::Arrived;
             self.in_flight -= 1;
-            if arrived {
+            let store = &mut self.stores[read.lane.1];
+            store.in_flight -= 1;
+            if arrived && !store.quota.may_have_throttled(started) {
                 self.pace.arrive(started, now);
             }
         }
@@ -125,8 +169,11 @@ impl Admission {
     /// Removes a read. `taken` is true if a worker took the object, and false if the read was canceled or failed.
     pub(super) fn remove(&mut self, number: u64, taken: bool, now: Duration) {
         let Some(Read { lane, bytes, state }) = self.reads.remove(&number) else { return };
+        if let State::InFlight(_) = state {
+            self.in_flight -= 1;
+            self.stores[lane.1].in_flight -= 1;
+        }
         if state != State::Waiting {
-            self.in_flight -= usize::from(state != State::Arrived);
             self.held -= 1;
             self.held_bytes -= bytes;
             if let Some(lane) = self.lanes.get_mut(&lane) {
@@ -148,8 +195,10 @@ impl Admission {
     }
 
     /// Records that a store throttles requests.
-    pub(super) fn throttle(&mut self, now: Duration) {
-        self.pace.throttle(self.in_flight, now);
+    pub(super) fn throttle(&mut self, store: StoreId, now: Duration) {
+        let latency = self.pace.latency().unwrap_or_default();
+        let Store { quota, in_flight, .. } = &mut self.stores[store];
+        quota.throttle(quota.limit(self.max_requests, now), *in_flight, latency, now);
     }
 
     /// Returns whether there are no reads.
@@ -158,18 +207,21 @@ impl Admission {
         self.reads.is_empty() && self.lanes.is_empty() && self.held == 0
     }
 
-    fn is_waiting(&self, number: u64) -> bool {
-        self.reads.get(&number).is_some_and(|read| read.state == State::Waiting)
+    /// Returns whether the store of a lane accepts another request.
+    fn has_room(&self, (_, store): LaneId, now: Duration) -> bool {
+        let Store { quota, in_flight, .. } = &self.stores[store];
+        *in_flight < quota.limit(self.max_requests, now)
     }
 
     /// Returns the first waiting read of the lane that holds the fewest reads. Thus a lane with a slow source cannot
     /// occupy the whole window.
-    fn next_fair(&mut self) -> Option<u64> {
+    fn next_fair(&mut self, now: Duration) -> Option<u64> {
         let Self { lanes, reads, .. } = self;
-        let waiting = lanes.values_mut().filter_map(|lane| {
+        for lane in lanes.values_mut() {
             lane.drop_stale(reads);
-            lane.waiting.front().map(|first| (lane.held, *first))
-        });
+        }
+        let open = self.lanes.iter().filter(|(id, _)| self.has_room(**id, now));
+        let waiting = open.filter_map(|(_, lane)| Some((lane.held, *lane.waiting.front()?)));
         waiting.min().map(|(_, number)| number)
     }
 
@@ -180,17 +232,20 @@ impl Admission {
         self.held += 1;
         self.held_bytes += read.bytes;
         self.lanes.entry(read.lane).or_default().held += 1;
+        self.stores[read.lane.1].in_flight += 1;
         number
     }
+}
+
+fn is_waiting(reads: &HashMap<u64, Read>, number: u64) -> bool {
+    reads.get(&number).is_some_and(|read| read.state == State::Waiting)
 }
 
 impl Lane {
     /// Drops reads from the front that are no longer waiting.
     fn drop_stale(&mut self, reads: &HashMap<u64, Read>) {
-        let is_waiting =
-            |number: u64| reads.get(&number).is_some_and(|r: &Read| r.state == State::Waiting);
         while let Some(&number) = self.waiting.front()
-            && !is_waiting(number)
+            && !is_waiting(reads, number)
         {
             self.waiting.pop_front();
         }

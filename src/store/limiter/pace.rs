@@ -1,6 +1,6 @@
-//! Computes how many objects to read ahead, and how many requests to send at once.
+//! Computes how many objects to read ahead: the *window*.
 //!
-//! **Window.** By Little's law, a queue that is emptied at `rate` and filled after `latency` contains `rate x latency`
+//! By Little's law, a queue that is emptied at `rate` and filled after `latency` contains `rate x latency`
 //! objects. The window is
 //!
 //! ```text
@@ -13,9 +13,6 @@
 //! latency that includes queueing were used, the window would grow without limit on a saturated network. Therefore, the
 //! lowest mean is kept. If no round confirms it for [`STALE`] seconds, it is measured again in one round with a quarter
 //! of the window.
-//!
-//! **Limit.** The number of concurrent requests is also limited by AIMD (additive increase, multiplicative decrease):
-//! a store that throttles requests halves the limit, at most once per latency, and the limit then recovers linearly.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -41,17 +38,10 @@ const STALE: f64 = 10.0;
 const PROBE: f64 = 4.0;
 /// Minimum number of latencies in a mean.
 const SAMPLES: u32 = 4;
-/// Factor by which the limit decreases when a store throttles requests, and the number of requests per second by which
-/// it then recovers.
-const DECREASE: f64 = 0.5;
-const INCREASE: f64 = 32.0;
-/// Minimum number of seconds between two decreases.
-const PAUSE: f64 = 0.1;
 
 /// Measures rate and latency. All times are relative to the same instant.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Pace {
-    max_requests: usize,
     round: Round,
     /// Rates of the last rounds, in objects per second.
     rates: VecDeque<f64>,
@@ -59,11 +49,6 @@ pub(super) struct Pace {
     latency: Option<(f64, Duration)>,
     /// When the current measurement of the latency began.
     probe: Option<Duration>,
-    /// Number of requests that the stores accept, and the time for which this number was computed.
-    accepted: (f64, Duration),
-    /// When the limit was last decreased, and when a request was last throttled.
-    decreased: Option<Duration>,
-    throttled: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -75,32 +60,12 @@ struct Round {
 }
 
 impl Pace {
-    pub(super) fn new(max_requests: usize) -> Self {
-        Self {
-            max_requests,
-            round: Round::default(),
-            rates: VecDeque::new(),
-            latency: None,
-            probe: None,
-            accepted: (max_requests as f64, Duration::ZERO),
-            decreased: None,
-            throttled: None,
-        }
-    }
-
     /// Returns the largest number of objects that may be requested or in memory before a worker takes them.
     pub(super) fn window(&self) -> usize {
         let Some((latency, _)) = self.latency else { return FIRST };
         let window = self.rate() * (MARGIN * latency + RESERVE);
         let window = if self.probe.is_some() { window / PROBE } else { window };
         (window.ceil() as usize).clamp(SMALLEST, LARGEST)
-    }
-
-    /// Returns the largest number of concurrent requests.
-    pub(super) fn limit(&self, now: Duration) -> usize {
-        let (accepted, at) = self.accepted;
-        let accepted = accepted + INCREASE * seconds(at, now);
-        (accepted as usize).clamp(1, self.max_requests)
     }
 
     /// Returns the rate at which workers take objects, per second.
@@ -115,10 +80,8 @@ impl Pace {
 
     /// Records the arrival of an object that was requested at `started`.
     pub(super) fn arrive(&mut self, started: Duration, now: Duration) {
-        // The latency of a throttled request includes the pauses before its retries.
-        let is_disturbed = self.throttled.is_some_and(|throttled| started <= throttled);
         let is_before_probe = self.probe.is_some_and(|probe| started < probe);
-        if !is_disturbed && !is_before_probe {
+        if !is_before_probe {
             self.round.latencies.0 += seconds(started, now);
             self.round.latencies.1 += 1;
         }
@@ -129,17 +92,6 @@ impl Pace {
     pub(super) fn take(&mut self, now: Duration) {
         self.round.taken += 1;
         self.end_round(now);
-    }
-
-    /// Records that a store has throttled a request or has not responded.
-    pub(super) fn throttle(&mut self, in_flight: usize, now: Duration) {
-        self.throttled = Some(now);
-        let pause = self.latency().unwrap_or_default().max(PAUSE);
-        if self.decreased.is_none_or(|at| seconds(at, now) >= pause) {
-            let accepted = self.limit(now).min(in_flight.max(1)) as f64;
-            self.accepted = (accepted * DECREASE, now);
-            self.decreased = Some(now);
-        }
     }
 
     /// Ends the round if it is long enough.
@@ -184,6 +136,6 @@ impl Pace {
     }
 }
 
-fn seconds(from: Duration, to: Duration) -> f64 {
+pub(super) fn seconds(from: Duration, to: Duration) -> f64 {
     to.saturating_sub(from).as_secs_f64()
 }

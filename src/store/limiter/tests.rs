@@ -26,8 +26,10 @@ struct World {
     bandwidth: f64,
     max_requests: usize,
     max_bytes: u64,
-    /// Times at which the store refuses one request in three.
+    /// Times at which a store refuses one request in three.
     throttles: std::ops::Range<f64>,
+    /// Whether the first lane reads from another store than the others, which alone refuses requests.
+    two_stores: bool,
     /// Additional latency of the first lane.
     slow_lane: f64,
 }
@@ -35,8 +37,17 @@ struct World {
 impl World {
     fn new(workers: usize, latency: f64, size: u64) -> Self {
         let (bandwidth, max_bytes) = (1e12, max_bytes(workers));
-        let (max_requests, throttles, slow_lane) = (1 << 16, 0.0..0.0, 0.0);
-        Self { workers, latency, size, bandwidth, max_requests, max_bytes, throttles, slow_lane }
+        Self {
+            workers,
+            latency,
+            size,
+            bandwidth,
+            max_requests: 1 << 16,
+            max_bytes,
+            throttles: 0.0..0.0,
+            two_stores: false,
+            slow_lane: 0.0,
+        }
     }
 
     /// Returns the size of a request.
@@ -114,6 +125,9 @@ impl Simulation {
             seen: Seen::default(),
             world,
         };
+        for (number, name) in ["s3://one", "s3://other"].into_iter().enumerate() {
+            assert_eq!(simulation.admission.store(name), number);
+        }
         for worker in 0..simulation.workers.len() {
             simulation.next_object(worker);
         }
@@ -149,10 +163,14 @@ impl Simulation {
         self.seen.most_bytes = self.seen.most_bytes.max(bytes);
     }
 
+    fn store_of(&self, lane: usize) -> StoreId {
+        usize::from(self.world.two_stores && lane == 0)
+    }
+
     /// Begins reads for all objects in the window, like a feed.
     fn read_ahead(&mut self, lane: usize) {
         while self.lanes[lane].len() <= self.admission.pace.window() {
-            let number = self.admission.add(lane as u64, self.world.unit());
+            let number = self.admission.add((lane as u64, self.store_of(lane)), self.world.unit());
             self.lane_of.insert(number, lane);
             self.lanes[lane].push_back(number);
         }
@@ -207,9 +225,11 @@ impl Simulation {
             self.now = at as f64 / 1e9;
             match event {
                 Event::Answer(number) => {
-                    let throttles = self.world.throttles.contains(&self.now);
+                    let store = self.store_of(self.lane_of[&number]);
+                    let throttles = self.world.throttles.contains(&self.now)
+                        && store == usize::from(self.world.two_stores);
                     if throttles && self.random() < 1.0 / 3.0 {
-                        self.admission.throttle(self.at());
+                        self.admission.throttle(store, self.at());
                         let pause = 0.2 + 0.4 * self.random();
                         self.schedule(pause, Event::Retry(number));
                         continue;
@@ -361,13 +381,28 @@ fn a_slow_source_does_not_slow_down_another() {
 }
 
 #[test]
+fn a_store_that_throttles_does_not_slow_down_another() {
+    let even = World { max_requests: 1024, two_stores: true, ..World::new(2, 0.03, 8 << 10) };
+    let share = |throttles: std::ops::Range<f64>| {
+        let mut simulation = Simulation::new(World { throttles, ..even.clone() });
+        simulation.run_until(5.0);
+        let seen = simulation.run_until(10.0);
+        assert!(seen.first_lane > 0, "{seen:?}");
+        seen.taken - seen.first_lane
+    };
+    let [alone, beside] = [0.0..0.0, 2.0..10.0].map(share);
+    assert!(beside as f64 > 0.75 * alone as f64, "{beside} instead of {alone}");
+}
+
+#[test]
 fn a_worker_gets_its_object_even_if_others_fill_the_memory() {
     let mut admission = Admission::new(8, 100);
+    let store = admission.store("s3://a");
     let now = Duration::from_secs(1);
-    let first = [1, 1, 1].map(|lane| admission.add(lane, 50));
+    let first = [1, 1, 1].map(|lane| admission.add((lane, store), 50));
     assert_eq!([(); 3].map(|()| admission.admit(now)), [Some(first[0]), Some(first[1]), None]);
     first[..2].iter().for_each(|number| admission.end(*number, true, now));
-    let other = admission.add(2, 70);
+    let other = admission.add((2, store), 70);
     assert_eq!(admission.admit(now), None);
     admission.hurry(other);
     assert_eq!((admission.admit(now), admission.admit(now)), (Some(other), None));
@@ -383,9 +418,10 @@ fn a_worker_gets_its_object_even_if_others_fill_the_memory() {
 #[test]
 fn canceled_reads_leave_nothing_behind() {
     let limiter = Arc::new(Limiter::default());
+    let reads = limiter.reads("s3://a");
     let lanes = [Lane::new(), Lane::new()];
     let mut tickets: Vec<_> =
-        (0..400).map(|number| limiter.begin(lanes[number % 2], 1 << 20).0).collect();
+        (0..400).map(|number| reads.begin(lanes[number % 2], 1 << 20).0).collect();
     assert!(limiter.load().in_flight > 0);
     // The tickets are dropped in an order that is unrelated to the order of admission.
     for number in 0..400 {
