@@ -269,13 +269,12 @@ impl External {
     pub fn compat_view(&self, view: &str, dialect: Dialect) -> Result<String, DdlError> {
         self.check(dialect)?;
         check_name(view)?;
-        if self.projection && !self.must_name().is_empty() {
-            return Err(DdlError::Injected);
-        }
-        match dialect {
-            Dialect::Athena | Dialect::Trino => compat::view(self, view).ok_or(DdlError::Compat),
-            _ => Err(DdlError::Compat),
-        }
+        let text = match dialect {
+            Dialect::Athena | Dialect::Trino => compat::view(self, view),
+            _ => None,
+        };
+        let text = text.ok_or(DdlError::Compat)?;
+        if self.must_name().is_empty() { Ok(text) } else { Err(DdlError::Injected) }
     }
 
     /// Returns the partition columns that every query must specify, because their values are unknown.
