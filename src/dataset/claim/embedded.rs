@@ -31,6 +31,7 @@ pub fn encode<'k>(claim: &Claim, keys: impl Iterator<Item = &'k str>) -> Vec<u8>
         rows: claim.rows,
         joined_lines: claim.joined_lines,
         rejects: claim.rejects.clone(),
+        fields: claim.fields,
         ..Claim::default()
     };
     for (object, key) in claim.objects.iter().zip(keys) {

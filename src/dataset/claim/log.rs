@@ -9,6 +9,7 @@ use crate::dataset::claim::record::ACTIONS;
 use crate::dataset::claim::{Claim, Output, Record};
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::key::Partition;
+use crate::logs::original;
 use crate::logs::reject;
 use crate::logs::schema::LogType;
 use crate::store::{Owner, Staged};
@@ -450,7 +451,7 @@ impl Log {
     fn misplaced(&self, dataset: &Dataset, claim: &Claim) -> Option<String> {
         let own = self.partition.log_type.table().name.as_str();
         claim.outputs.iter().find_map(|Output { table, file, .. }| {
-            let is_table = table == own || table == reject::TABLE;
+            let is_table = table == own || [reject::TABLE, original::TABLE].contains(&table.as_str());
             let (directory, _) = file.key.split();
             if !is_table || directory != dataset.partition(table, &self.partition) {
                 return Some(format!(

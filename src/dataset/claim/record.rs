@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::claim::Amendment;
 use crate::encode::profile::Profile;
 use crate::logs::key::identity;
+use crate::logs::original;
 use crate::logs::reject::Reason;
 use crate::store::{Listed, StagedFile};
 
@@ -54,7 +55,11 @@ pub struct Claim {
     pub rows: u64,
     /// Number of rejects, by reason.
     pub rejects: BTreeMap<String, u64>,
-    /// Reject files followed by row files, in the order in which they are published.
+    /// Number of fields in the usual form of the lines; see [`form`](crate::logs::form). Absent if the text of the
+    /// objects cannot be restored: in redacted datasets, and in claims by versions that did not keep originals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fields: Option<usize>,
+    /// Files of originals, reject files and row files, in the order in which they are published.
     pub outputs: Vec<Output>,
     /// URLs of the directories that contain the objects.
     pub directories: Vec<String>,
@@ -94,6 +99,9 @@ pub struct Claimed {
     /// Number of decompressed bytes. Absent if `crc32` is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uncompressed_size: Option<u64>,
+    /// Whether the text does not end with a line feed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unterminated: bool,
     /// Codes of the notes about the object; see [`Note`](crate::decode::gzip::Note).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -178,6 +186,7 @@ impl Claim {
             e_tag,
             crc32,
             uncompressed_size,
+            unterminated: false,
             notes: Vec::new(),
             lines,
             rejects,
@@ -224,7 +233,8 @@ impl Claim {
         let rejects: u64 = self.rejects.values().sum();
         let lines: u64 = self.objects.iter().map(|object| object.lines).sum();
         let of_objects: u64 = self.objects.iter().flat_map(|object| object.rejects.values()).sum();
-        let written: u64 = self.outputs.iter().map(|output| output.rows).sum();
+        let of_lines = self.outputs.iter().filter(|output| output.table != original::TABLE);
+        let written: u64 = of_lines.map(|output| output.rows).sum();
         let sums = [
             ("rows and rejects", self.rows + rejects),
             ("lines of its objects", lines),
