@@ -14,7 +14,7 @@ pub(crate) struct Contents {
     pub partition: Partition,
     /// Number of objects held by the partition's claims.
     pub objects: u64,
-    /// Number of files, including reject files.
+    /// Number of files, including files of rejects and of originals.
     pub files: u64,
     /// Number of rows.
     pub rows: u64,
