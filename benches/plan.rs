@@ -130,6 +130,7 @@ fn claim_object(claim: &mut Claim, meta: &ObjectMeta) {
         e_tag: meta.e_tag.clone(),
         crc32: Some(hash_of(&url)),
         uncompressed_size: Some(meta.size * 8),
+        unterminated: false,
         notes: Vec::new(),
         lines: 0,
         rejects: BTreeMap::new(),

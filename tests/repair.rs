@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::exactly_once::{CLAIMS, findings, verify};
-use crate::support::{ROWS, World, files, good_lines, gzip, key, key_on, tree};
+use crate::exactly_once::{CLAIMS, command, findings, touch, verify};
+use crate::support::{ORIGINALS, ROWS, World, files, good_lines, gzip, key, key_on, tree};
 
 /// Returns a world after three conversions: two into the same partition, with some rejects, and one into another.
 fn converted() -> World {
@@ -385,4 +385,190 @@ fn claims_that_hold_the_same_object_block_their_partition() {
     world.run("remove", false, &["--yes"]).expect(0);
     world.convert().expect(0);
     verify(&world, &["--read-data"]).expect(0);
+}
+
+// ---- originals
+
+/// Returns a world with two claims that have originals, because lines of their objects end with CRLF or have a number
+/// with an unusual zero, and a third claim without originals.
+fn with_originals() -> World {
+    let world = World::anywhere();
+    let text = String::from_utf8(good_lines(3)).unwrap();
+    world.put(&key(1), gzip(format!("{text}bad\n").replace('\n', "\r\n")));
+    world.convert_with(&["--max-rejects", "1"]).expect(0);
+    world.put(&key(2), gzip([text.replace(" 0.001 ", " 0.0010 "), text.clone()].concat()));
+    world.convert().expect(0);
+    world.put(&key(3), gzip(text));
+    world.convert().expect(0);
+    assert_eq!(files(&world.out(), ORIGINALS).len(), 2);
+    world
+}
+
+/// Returns the outputs in a claim: table, key, rows, size and hash.
+fn outputs(world: &World, name: &str) -> Vec<[Value; 5]> {
+    let text = fs::read(claim(world, name)).unwrap();
+    let claim: Value = serde_json::from_slice(&text).unwrap();
+    let outputs = claim["outputs"].as_array().unwrap().iter();
+    outputs
+        .map(|output| ["table", "key", "rows", "size", "sha256"].map(|name| output[name].clone()))
+        .collect()
+}
+
+#[test]
+fn rebuilt_claims_have_their_files_of_originals() {
+    let world = with_originals();
+    let all = |world: &World| {
+        let mut all = ["1", "2", "3"].map(|n| outputs(world, &format!("{n}.claim.json")));
+        all.sort_by_key(|outputs| format!("{outputs:?}"));
+        all
+    };
+    let before = all(&world);
+    let tables: Vec<&Value> = before.iter().map(|outputs| &outputs[0][0]).collect();
+    assert_eq!(tables.iter().filter(|table| **table == ORIGINALS).count(), 2, "{before:?}");
+    fs::remove_dir_all(world.out().join("_alb2parquet/claims")).unwrap();
+    let run = world.run("repair", false, &["--yes", "--json"]).expect(0);
+    assert_eq!(run.count("/partitions/0/originals_lost"), 0);
+    assert_eq!(all(&world), before);
+    assert_eq!(findings(&world), [""; 0]);
+    command(&world, "remove", &["--yes"]).expect(0);
+    assert!(files(&world.out(), ORIGINALS).is_empty());
+}
+
+#[test]
+fn lost_originals_are_reported_and_do_not_prevent_a_repair() {
+    type Damage = fn(&World);
+    let cases: [(&str, Damage, usize); 3] = [
+        ("deleted", |w| remove(&files(&w.out(), ORIGINALS)[0]), 0),
+        (
+            "truncated",
+            |w| {
+                let path = files(&w.out(), ORIGINALS).remove(0);
+                let bytes = fs::read(&path).unwrap();
+                fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+            },
+            1,
+        ),
+        (
+            "replaced with the file of another claim",
+            |w| {
+                let files = files(&w.out(), ORIGINALS);
+                fs::copy(&files[1], &files[0]).unwrap();
+            },
+            1,
+        ),
+    ];
+    for (name, damage, orphans) in cases {
+        let world = with_originals();
+        let rows = world.rows();
+        damage(&world);
+        assert_eq!(findings(&world), ["file_mismatch"], "{name}");
+        // Engines do not read originals, so the partition is not blocked.
+        assert_eq!(world.convert_with(&["--json"]).expect(0).count("/objects/converted"), 0);
+        fs::remove_dir_all(world.out().join("_alb2parquet/claims")).unwrap();
+        let run = world.run("repair", false, &["--json"]).expect(1);
+        assert_eq!(run.count("/partitions/0/originals_lost"), 1, "{name}");
+        let run = world.run("repair", false, &["--yes"]).expect(0);
+        run.says(&["1 of these claims have lost their file of originals", "cannot be restored"]);
+        assert_eq!(world.rows(), rows, "{name}");
+        assert_eq!(findings(&world), ["originals_lost"], "{name}");
+        verify(&world, &[]).says(&[".claim.json: has lost its file of originals", "if its objects"]);
+        command(&world, "remove", &["--yes"]).expect(0);
+        world.convert_with(&["--max-rejects", "1"]).expect(0);
+        assert_eq!(findings(&world), vec!["orphan"; orphans], "{name}");
+        command(&world, "clean", &[]).expect(0);
+        assert_eq!((world.rows().len(), findings(&world)), (rows.len(), Vec::new()), "{name}");
+    }
+}
+
+#[test]
+fn a_claim_is_kept_although_its_originals_are_lost() {
+    let world = with_originals();
+    let key = outputs(&world, "1.claim.json")[0][1].as_str().unwrap().to_owned();
+    remove(world.out().join(key));
+    fs::write(claim(&world, "3.claim.json"), "").unwrap();
+    let run = world.run("repair", false, &["--yes", "--json"]).expect(0);
+    let count = |name: &str| run.count(&format!("/partitions/0/{name}"));
+    assert_eq!((count("claims_kept"), count("claims_rebuilt"), count("originals_lost")), (2, 1, 0));
+    assert_eq!(findings(&world), ["file_mismatch"]);
+    assert_eq!(world.rows().len(), 12);
+}
+
+#[test]
+fn clean_deletes_originals_only_if_they_have_neither_a_claim_nor_rows() {
+    let world = with_originals();
+    let file = files(&world.out(), ORIGINALS).remove(0);
+    let copy = file.with_file_name("access-copy.parquet");
+    fs::copy(&file, &copy).unwrap();
+    assert_eq!(world.convert_with(&["--json"]).expect(0).count("/objects/converted"), 0);
+    assert_eq!(findings(&world), ["orphan"]);
+    verify(&world, &[]).says(&["access-copy.parquet", "`clean`"]);
+    let run = command(&world, "clean", &[]).expect(0);
+    assert_eq!(run.json()["removed"].as_array().unwrap().len(), 1);
+    assert_eq!((copy.exists(), findings(&world)), (false, Vec::new()));
+    // `repair` needs the originals of lost claims.
+    fs::remove_dir_all(world.out().join("_alb2parquet/claims")).unwrap();
+    let run = command(&world, "clean", &["--older-than", "0s"]).expect(0);
+    assert_eq!(run.json()["removed"].as_array().unwrap().len(), 0);
+    command(&world, "repair", &["--yes"]).expect(0);
+    assert_eq!(findings(&world), [""; 0]);
+}
+
+/// Originals are published first. If only they exist, engines have read no row of the claim, so it can be aborted.
+#[test]
+fn a_claim_is_aborted_if_only_its_originals_were_published() {
+    let world = with_originals();
+    let rows = world.rows().len();
+    let key = outputs(&world, "2.claim.json").last().unwrap()[1].as_str().unwrap().to_owned();
+    remove(world.out().join(key));
+    remove(claim(&world, "2.done.json"));
+    assert_eq!(world.convert_with(&["--json"]).expect(0).count("/objects/converted"), 1);
+    assert!(claim(&world, "2.aborted.json").exists());
+    assert_eq!(files(&world.out(), ORIGINALS).len(), 2, "one is deleted and one is new");
+    assert_eq!((world.rows().len(), findings(&world)), (rows, Vec::new()));
+}
+
+// ---- amendments
+
+/// Returns a world with a damaged object that is accepted, and a touched object whose new ETag is recorded.
+fn amended() -> World {
+    let world = World::anywhere();
+    let whole = gzip(good_lines(40));
+    world.put(&key(1), &whole[..whole.len() - 20]);
+    world.convert_with(&["--max-rejects", "1"]).expect(2);
+    world.put(&key(2), gzip(good_lines(2)));
+    world.convert().expect(0);
+    command(&world, "accept", &["--yes"]).expect(0);
+    touch(&world, &key(2));
+    assert_eq!(world.convert_with(&["--json"]).expect(0).count(TOUCHED), 1);
+    assert_eq!(findings(&world), [""; 0]);
+    world
+}
+
+const TOUCHED: &str = "/objects/skipped_by_kind/touched";
+
+#[test]
+fn a_repair_keeps_acceptances_and_new_etags() {
+    for lost in ["1", "2", "1 2"] {
+        let world = amended();
+        for number in lost.split(' ') {
+            remove(claim(&world, &format!("{number}.claim.json")));
+        }
+        world.run("repair", false, &["--yes"]).expect(0).says(&["repaired"]);
+        assert_eq!(verify(&world, &[]).expect(0).count("/accepted"), 1, "{lost}");
+        let run = world.convert_with(&["--json"]).expect(0);
+        assert!(run.json().pointer(TOUCHED).is_none(), "{lost}: {run:?}");
+    }
+}
+
+/// An acceptance applies only to the claim that it names, even if that claim's removal is lost.
+#[test]
+fn a_repair_does_not_apply_amendments_to_later_claims() {
+    let world = amended();
+    command(&world, "remove", &["--yes"]).expect(0);
+    world.convert_with(&["--max-rejects", "1"]).expect(2);
+    let removal = fs::read_to_string(claim(&world, "5.claim.json")).unwrap();
+    assert!(removal.contains("\"action\":\"remove\""), "{removal}");
+    remove(claim(&world, "5.claim.json"));
+    world.run("repair", false, &["--yes"]).expect(0).says(&["repaired"]);
+    assert_eq!(findings(&world), ["incomplete_object"]);
 }

@@ -533,6 +533,7 @@ fn run_with_fault_at(call: u64, fault: Fault, touched: bool, aborts: bool) -> bo
         failures.iter().filter(|text| is_of(text, &objects()[1])).count(),
         usize::from(touched)
     );
+    assert_eq!(compare_originals(&world).unwrap(), None, "after {fault:?} of call {call}");
     let mut state = world.scheduler.state();
     state.check_visible();
     let violation = state.violation.take().or_else(|| compare(&state, &failures));
@@ -590,6 +591,7 @@ fn any_call_can_fail_before_a_removal() {
             let context = format!("after {fault:?} of call {call}, aborts: {aborts}");
             assert_eq!(world.scheduler.state().rows(), [""; 0], "{context}");
             let failures = world.run(0, "second".to_owned(), PROGRAMS[1]).unwrap();
+            assert_eq!(compare_originals(&world).unwrap(), None, "{context}");
             let mut state = world.scheduler.state();
             state.check_visible();
             let violation = state.violation.take().or_else(|| compare(&state, &failures));
@@ -670,7 +672,9 @@ fn any_call_of_the_real_conversion_can_fail() {
             let world = World::new(Random::new(call));
             for number in 0..2 {
                 for day in DAYS {
-                    let text = [good_lines(3 + number), b"bad\n".to_vec()].concat();
+                    let good = String::from_utf8(good_lines(3 + number)).unwrap();
+                    // Lines that end with CRLF have originals.
+                    let text = format!("{good}bad\n").replacen('\n', "\r\n", number * 9);
                     put(&world.scheduler.state().source, &key_on(day, number), gzip(text));
                 }
             }
@@ -695,6 +699,7 @@ fn any_call_of_the_real_conversion_can_fail() {
             let report = verification.run().unwrap();
             assert_eq!(report.findings, [], "after {fault:?} of call {call}");
             assert_eq!((report.rows, report.rejects, report.compared), (14, 4, 4));
+            assert_eq!(report.files, 10, "each object has rows and rejects, and two have originals");
             if !reached {
                 println!("{} calls, {fault:?} of each", call - 1);
                 break;

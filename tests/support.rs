@@ -24,6 +24,8 @@ use crate::server::{Mirror, Server};
 pub(crate) const ROWS: &str = "alb_access_logs";
 /// Name of the reject table.
 pub(crate) const REJECTS: &str = "elb_rejects";
+/// Directory of the files of originals.
+pub(crate) const ORIGINALS: &str = "_alb2parquet/originals";
 /// Directory of the partition that contains [`key`], in the hive layout.
 pub(crate) const PARTITION: &str =
     "account=012345678901/region=eu-west-1/year=2025/month=07/day=19";

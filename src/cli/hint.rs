@@ -277,6 +277,9 @@ pub(super) fn of_remedy(remedy: Remedy) -> &'static str {
             "run `convert`, which publishes them; if it cannot, `remove` this partition, then run `convert`"
         }
         Remedy::Remove => "remove the partition with `remove`, then run `convert` again",
+        Remedy::RemoveIfInSource => {
+            "if its objects are still in the source, remove the partition with `remove`, then run `convert` again"
+        }
         Remedy::Compare => {
             "run `convert`, which compares the contents and records unchanged objects, or `verify --read-data`"
         }

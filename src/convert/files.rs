@@ -280,6 +280,7 @@ impl<'a> Open<'a> {
             rows: self.tally.rows,
             rejects: self.tally.rejects.iter().map(|(code, n)| ((*code).to_owned(), *n)).collect(),
             fields: conversion.redaction.is_empty().then_some(self.fields.unwrap_or_default()),
+            originals: self.original_rows,
             ..Claim::default()
         };
         let mut keys = Vec::new();

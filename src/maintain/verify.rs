@@ -365,8 +365,9 @@ impl Verification<'_> {
             ));
         }
         if claim.lacks_originals() {
-            let problem = "has lost its file of originals; some of its objects cannot be restored";
-            checked.findings.push(Finding::new("originals_lost", name, problem, Remedy::Remove));
+            let problem = "has lost its file of originals, so some of its objects cannot be restored";
+            let remedy = Remedy::RemoveIfInSource;
+            checked.findings.push(Finding::new("originals_lost", name, problem, remedy));
         }
         if **state != State::Done {
             return Ok(checked);
@@ -377,13 +378,11 @@ impl Verification<'_> {
             match output::check(self.dataset, claim, output, self.read_data.is_some())? {
                 None => checked.files += 1,
                 Some(problem) => {
-                    readable &= output.has_originals();
-                    checked.findings.push(Finding::new(
-                        "file_mismatch",
-                        file,
-                        &problem,
-                        Remedy::Remove,
-                    ));
+                    let (of_originals, kind) = (output.has_originals(), "file_mismatch");
+                    readable &= of_originals;
+                    let remedy =
+                        if of_originals { Remedy::RemoveIfInSource } else { Remedy::Remove };
+                    checked.findings.push(Finding::new(kind, file, &problem, remedy));
                 }
             }
         }

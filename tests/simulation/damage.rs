@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alb2parquet::internals::dataset::ledger::Ledger;
 use alb2parquet::internals::logs::key::{Partition, identity};
 use alb2parquet::internals::logs::schema::LogType;
-use alb2parquet::internals::maintain::repair;
+use alb2parquet::internals::maintain::{clean, repair};
 use alb2parquet::internals::maintain::verify::{Finding, Verification};
-use alb2parquet::internals::plan::Selection;
+use alb2parquet::internals::plan::{Remedy, Selection};
 use alb2parquet::internals::redact::Redaction;
 use alb2parquet::internals::store::Source;
 use arrow::array::AsArray;
@@ -37,10 +37,11 @@ use crate::simulation::{
 };
 use crate::support::{gzip, key_on};
 
-const SEEDS: u64 = 34;
+const SEEDS: u64 = 40;
 const CLAIMS: &str = "_alb2parquet/claims";
 const ROWS: &str = "alb_health_check_logs";
 const REJECTS: &str = "elb_rejects";
+const ORIGINALS: &str = "_alb2parquet/originals";
 
 /// A kind of damage to the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,10 +63,13 @@ enum Damage {
     KeyOfAnotherPartition,
     ClaimOfAnotherPartition,
     FileCopied,
+    OriginalsLost,
+    OriginalsAndClaimsLost,
+    OriginalsCopied,
 }
 
 impl Damage {
-    const ALL: [(&'static str, Self); 17] = [
+    const ALL: [(&'static str, Self); 20] = [
         ("first claim lost", Self::FirstClaimLost),
         ("middle claim lost", Self::MiddleClaimLost),
         ("last claim lost", Self::LastClaimLost),
@@ -83,6 +87,9 @@ impl Damage {
         ("key of another partition", Self::KeyOfAnotherPartition),
         ("claim of another partition", Self::ClaimOfAnotherPartition),
         ("data file copied", Self::FileCopied),
+        ("originals lost", Self::OriginalsLost),
+        ("originals and claims lost", Self::OriginalsAndClaimsLost),
+        ("originals copied", Self::OriginalsCopied),
     ];
 
     fn name(self) -> &'static str {
@@ -196,6 +203,10 @@ impl History {
                 text.extend(["http ", &time, " 0.0012 192.0.2.1:80 web PASS 200 -\n"]);
             }
             text += &"bad\n".repeat(bad as usize);
+            if self.random.hits(400) {
+                // Lines that end with CRLF have originals.
+                text = text.replace('\n', "\r\n");
+            }
             let key = key(day, number);
             put(&self.world.scheduler.state().source, &key, gzip(text));
             self.lines.insert(key, (good, bad));
@@ -317,6 +328,17 @@ impl History {
                 }
                 put(&store, &own(".done.json", &claim), "{}");
             }
+            Damage::OriginalsLost | Damage::OriginalsAndClaimsLost => {
+                let Some(file) = self.pick(&keys(&store, ORIGINALS)) else { return false };
+                delete(&store, &file);
+                if damage == Damage::OriginalsAndClaimsLost {
+                    delete_all(&store, &all);
+                }
+            }
+            Damage::OriginalsCopied => {
+                let Some(file) = self.pick(&keys(&store, ORIGINALS)) else { return false };
+                put(&store, &copy_of(&file), get(&store, &file));
+            }
             _ => return self.forge(damage, &claim, &days),
         }
         true
@@ -415,6 +437,9 @@ impl History {
         let is =
             |number: usize, kind: &str| log.contains(&format!("{}/{number}.{kind}", log_of(day)));
         let last = log.iter().map(|key| number(key)).max().unwrap_or(0);
+        let mut allowed = directories(day).to_vec();
+        let (_, below) = allowed[0].split_once('/').unwrap();
+        allowed.push(format!("{ORIGINALS}/{below}"));
         let mut claimed = BTreeSet::new();
         for number in 1..=last {
             if !is(number, "claim.json") {
@@ -428,7 +453,7 @@ impl History {
             for output in claim["outputs"].as_array().into_iter().flatten() {
                 let key = output["key"].as_str().unwrap();
                 let directory = key.rsplit_once('/').map_or("", |(directory, _)| directory);
-                if !directories(day).iter().any(|own| own == directory) {
+                if !allowed.iter().any(|own| own == directory) {
                     return true;
                 }
                 if !is(number, "aborted.json") {
@@ -462,6 +487,19 @@ impl History {
             stop: &stop,
         };
         verification.run().unwrap().findings
+    }
+
+    /// Deletes orphan files of originals. Returns how many `verify` reported.
+    fn clean(&mut self) -> usize {
+        let mut orphans = self.verify();
+        orphans.retain(|finding| finding.remedy == Remedy::Clean);
+        let dataset = self.world.dataset(0, "clean".to_owned(), &Arc::default()).unwrap();
+        let cleaned = clean::clean(&dataset, Duration::from_secs(1 << 30)).unwrap();
+        let mut removed: Vec<String> = cleaned.removed.into_iter().map(|each| each.name).collect();
+        removed.sort();
+        let orphans: Vec<String> = orphans.into_iter().map(|finding| finding.name).collect();
+        assert_eq!(removed, orphans);
+        orphans.len()
     }
 
     /// Repairs the dataset. Returns the partitions that cannot be repaired.
@@ -540,7 +578,13 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
         failed = history.repair();
     }
     assert!(failed.is_empty(), "{what}: {failed:?}");
-    let failures = history.convert().unwrap();
+    let mut failures = history.convert().unwrap();
+    if damage == Damage::OriginalsLost && failures.iter().any(|f| f.contains("already exists")) {
+        // The claim's rows were published, but an injected fault prevented its marker. Apply the reported remedy.
+        history.count("stuck claim");
+        history.world.remove(0, "removal".to_owned()).unwrap();
+        failures = history.convert().unwrap();
+    }
     assert!(failures.is_empty(), "{what}: {failures:?}");
     if !history.days_without_files().is_empty() {
         // A removal that was lost deleted the rows of the objects in these claims. `verify` reports that the claims
@@ -552,6 +596,27 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
         assert!(history.convert().unwrap().is_empty(), "{what}");
     }
     history.expect_rows(&DAYS, &what);
+    let orphans = history.clean();
+    assert!(orphans > 0 || damage != Damage::OriginalsCopied, "{what}");
+    if orphans > 0 {
+        history.count("orphan originals");
+    }
+    let findings = history.verify();
+    if !findings.is_empty() {
+        // The rows are complete, but originals are lost, so the partitions must be removed and converted again.
+        history.count("lost originals");
+        let of_originals = |finding: &Finding| {
+            finding.kind == "originals_lost"
+                || finding.problem == "is gone" && finding.name.contains(ORIGINALS)
+        };
+        assert!(findings.iter().all(of_originals), "{what}: {findings:?}");
+        let is_lost =
+            [Damage::AllStateLost, Damage::OriginalsLost, Damage::OriginalsAndClaimsLost];
+        assert!(is_lost.contains(&damage), "{what}: {findings:?}");
+        history.world.remove(0, "removal".to_owned()).unwrap();
+        assert!(history.convert().unwrap().is_empty(), "{what}");
+        history.expect_rows(&DAYS, &what);
+    }
     assert_eq!(history.verify(), [], "{what}");
     let state = keys(&history.dataset(), "");
     assert!(history.convert().unwrap().is_empty(), "{what}");
@@ -560,9 +625,11 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
 }
 
 /// Minimum count of each kind of fault and damage for the default number of seeds.
-const AT_LEAST: [(&str, u64); 5] = [
+const AT_LEAST: [(&str, u64); 7] = [
     ("error before a call", 5),
     ("error after a call", 5),
+    ("lost originals", 2),
+    ("orphan originals", 2),
     ("partition blocked", 15),
     ("removal", 5),
     ("short read", 10),
