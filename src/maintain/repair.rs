@@ -5,7 +5,7 @@
 //! be converted into it. Files of originals are an exception: if one is lost, the rows are repaired without it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::mem;
+use std::{mem, ptr};
 
 use anyhow::{Context, bail, ensure};
 use serde::Serialize;
@@ -247,8 +247,12 @@ fn examine(
 /// entry was lost, the claim is one of the rebuilt ones.
 fn amended(log: &Log, numbers: &[usize], kept: &[&Claim], rebuilt: &[Claim]) -> Vec<Amended> {
     let mut holders: HashMap<&str, (usize, Option<usize>)> = HashMap::new();
-    let position = |claim: &Claim| log.entries().iter().position(|e| e.record.claim() == Some(claim));
-    let kept = kept.iter().map(|claim| (*claim, position(claim).map(|index| numbers[index])));
+    let number = |claim: &Claim| {
+        let mut numbered = log.entries().iter().zip(numbers);
+        let is_own = |own: &Claim| ptr::eq(own, claim);
+        numbered.find(|(entry, _)| entry.record.claim().is_some_and(is_own)).map(|(_, n)| *n)
+    };
+    let kept = kept.iter().map(|claim| (*claim, number(claim)));
     let claims = kept.chain(rebuilt.iter().map(|claim| (claim, None)));
     for (index, (claim, number)) in claims.enumerate() {
         for object in &claim.objects {
