@@ -196,7 +196,8 @@ impl Form {
                 rest = after;
             }
         }
-        (fields <= writer.sources.len() && text.len() <= MAX_FORM).then_some(Self { pieces, fields })
+        (fields <= writer.sources.len() && text.len() <= MAX_FORM)
+            .then_some(Self { pieces, fields })
     }
 
     /// Returns the number of fields in a line of this form. A form without fields is a blank line.
@@ -436,7 +437,10 @@ mod tests {
         assert_eq!(time(6, true), "2018-07-02T22:22:48.364000Z");
         assert_eq!(time(3, false), "2018-07-02T22:22:48.364");
         assert_eq!(time(0, false), "2018-07-02T22:22:48");
-        assert_eq!(written(Value::Time(-1), Style::Time { places: 6, zulu: true }), "1969-12-31T23:59:59.999999Z");
+        assert_eq!(
+            written(Value::Time(-1), Style::Time { places: 6, zulu: true }),
+            "1969-12-31T23:59:59.999999Z"
+        );
     }
 
     #[test]
@@ -460,8 +464,12 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         let usual = line(&writer.usual_form(12));
-        let expected = "2018-07-02T22:22:48.364000Z lb 2001:db8::1:443 - 0.5 -1 - - - - - \"- - - \"\n";
+        let expected =
+            "2018-07-02T22:22:48.364000Z lb 2001:db8::1:443 - 0.5 -1 - - - - - \"- - - \"\n";
         assert_eq!(usual, expected);
-        assert_eq!(line("  :0  \"_\" [] \r\n"), "  2018-07-02T22:22:48  \"lb\" [2001:db8::1]:443 \r\n");
+        assert_eq!(
+            line("  :0  \"_\" [] \r\n"),
+            "  2018-07-02T22:22:48  \"lb\" [2001:db8::1]:443 \r\n"
+        );
     }
 }

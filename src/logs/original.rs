@@ -41,7 +41,9 @@ pub(crate) fn schema() -> SchemaRef {
 }
 
 /// Returns a record batch of originals, each with the key of its object.
-pub(crate) fn batch<'a>(all: impl IntoIterator<Item = (&'a str, &'a OriginalLines)>) -> RecordBatch {
+pub(crate) fn batch<'a>(
+    all: impl IntoIterator<Item = (&'a str, &'a OriginalLines)>,
+) -> RecordBatch {
     let (mut keys, mut forms) = (StringBuilder::new(), StringBuilder::new());
     let (mut numbers, mut counts) = (Int64Builder::new(), Int64Builder::new());
     let mut texts = BinaryBuilder::new();
