@@ -39,7 +39,12 @@ impl PublishedFile {
 
     /// Returns a reader for a file, given its key and its size in bytes. Does not access the file yet.
     pub fn of(dataset: &Dataset, key: FileKey, size: u64) -> Self {
-        Self { target: Arc::clone(dataset.target()), key, size }
+        Self::in_target(dataset.target(), key, size)
+    }
+
+    /// Returns a reader for a file in any target.
+    pub fn in_target(target: &Arc<dyn Target>, key: FileKey, size: u64) -> Self {
+        Self { target: Arc::clone(target), key, size }
     }
 
     /// Reads the claim that is embedded in the file. The returned claim has no outputs.

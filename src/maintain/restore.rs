@@ -10,7 +10,9 @@
 //! [`original`]: crate::logs::original
 
 mod cursor;
+mod destination;
 mod groups;
+mod run;
 mod text;
 
 use std::collections::HashMap;
@@ -28,6 +30,8 @@ use crate::maintain::restore::cursor::{Column, Cursor, Originals, RejectedLines,
 use crate::maintain::restore::text::{Out, Text};
 use crate::plan::PlanError;
 use crate::store::split;
+
+pub(crate) use crate::maintain::restore::run::{Failed, Restoration, Summary};
 
 /// The byte order mark of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
