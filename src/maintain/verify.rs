@@ -22,6 +22,7 @@ use crate::dataset::held::{Change, HeldObject};
 use crate::dataset::layout::{Dataset, DatasetError, is_hidden};
 use crate::logs::key::{Partition, SkipReason, identity, mismatch};
 use crate::logs::schema::{LogType, Table};
+use crate::maintain::restore::{self, Unrestorable};
 use crate::maintain::verify::sample::Sample;
 use crate::maintain::verify::with_rejects::Objects;
 use crate::plan::{self, Listing, Object, PlanError, Remedy, Selection};
@@ -41,6 +42,8 @@ pub struct Verification<'a> {
     pub selection: &'a Selection,
     /// The dataset's redaction, used to read the source again and compare rows. If `None`, rows are not compared.
     pub read_data: Option<&'a Redaction>,
+    /// Whether to restore the text of all objects and compare it with the checksums in the claims.
+    pub restore: bool,
     /// Returns the reference decoder's schema for a log type. This is [`LogType::table`], except in tests, which use
     /// other schemas to show that differences are found.
     pub reference: &'a (dyn Fn(LogType) -> &'static Table + Sync),
@@ -72,6 +75,10 @@ pub struct Report {
     /// Number of objects whose ETag or modification time changed after the conversion although their rows and rejects
     /// did not.
     pub touched: u64,
+    /// Number of objects whose text was restored and matches their claim.
+    pub restorable: u64,
+    /// Number of objects that cannot be restored because they were damaged when they were converted.
+    pub damaged: u64,
     /// Number of objects with rejects.
     pub objects_with_rejects: u64,
     /// The objects with the most rejects, excluding incomplete ones; at most ten.
@@ -108,6 +115,7 @@ impl Finding {
 
 /// A claim in effect, with its state and amendments.
 struct ActiveClaim<'a> {
+    partition: &'a Partition,
     log_type: LogType,
     number: usize,
     claim: &'a Claim,
@@ -126,6 +134,8 @@ struct Checked {
     reference_decoded: u64,
     not_compared: u64,
     touched: u64,
+    restorable: u64,
+    damaged: u64,
     findings: Vec<Finding>,
 }
 
@@ -136,6 +146,8 @@ impl Checked {
         self.reference_decoded += other.reference_decoded;
         self.not_compared += other.not_compared;
         self.touched += other.touched;
+        self.restorable += other.restorable;
+        self.damaged += other.damaged;
         self.findings.extend(other.findings);
         self
     }
@@ -176,6 +188,8 @@ impl Verification<'_> {
         report.reference_decoded = checked.reference_decoded;
         report.not_compared = checked.not_compared;
         report.touched = checked.touched;
+        report.restorable = checked.restorable;
+        report.damaged = checked.damaged;
         report.findings.extend(checked.findings);
         report.findings.sort();
         Ok(report)
@@ -245,9 +259,17 @@ impl Verification<'_> {
                         Remedy::Publish,
                     ));
                 }
-                let log_type = log.partition().log_type;
+                let (partition, log_type) = (log.partition(), log.partition().log_type);
                 let (state, amendments) = (&entry.state, Arc::clone(&amendments));
-                claims.push(ActiveClaim { log_type, number, claim, state, amendments, name });
+                claims.push(ActiveClaim {
+                    partition,
+                    log_type,
+                    number,
+                    claim,
+                    state,
+                    amendments,
+                    name,
+                });
             }
         }
         claims
@@ -424,7 +446,54 @@ impl Verification<'_> {
         if let Some(redaction) = self.read_data.filter(|_| readable) {
             self.compare_rows(active, (objects, sample), redaction, &mut checked);
         }
+        if self.restore {
+            self.restore_objects(active, &mut checked)?;
+        }
         Ok(checked)
+    }
+
+    /// Restores the objects of a claim and compares their text with the checksums in the claim.
+    fn restore_objects(
+        &self,
+        active: &ActiveClaim,
+        checked: &mut Checked,
+    ) -> Result<(), PlanError> {
+        let ActiveClaim { partition, claim, name, .. } = active;
+        let proof = restore::proof(self.dataset, partition, claim, self.stop)?;
+        let mut without_originals = 0;
+        for (object, result) in claim.objects.iter().zip(proof) {
+            let Err(why) = result else {
+                checked.restorable += 1;
+                continue;
+            };
+            match why {
+                // If the user has not accepted that the object is damaged, that is a finding.
+                Unrestorable::Damaged => checked.damaged += 1,
+                Unrestorable::NoOriginals => without_originals += 1,
+                Unrestorable::Redacted | Unrestorable::Faulty(_) => {
+                    let problem = format!("cannot be restored: {why}");
+                    checked.findings.push(Finding::new(
+                        "not_restorable",
+                        claim.url(object),
+                        &problem,
+                        Remedy::RemoveIfInSource,
+                    ));
+                }
+            }
+        }
+        if without_originals > 0 {
+            let problem = format!(
+                "has {without_originals} objects that cannot be restored, because a version that did not keep \
+                 originals converted them"
+            );
+            checked.findings.push(Finding::new(
+                "not_restorable",
+                name,
+                &problem,
+                Remedy::RemoveIfInSource,
+            ));
+        }
+        Ok(())
     }
 
     /// Reads the objects of a claim again and compares their rows and rejects with those in the dataset.
