@@ -5,8 +5,10 @@
 
 mod output;
 pub(crate) mod reference;
+mod restored;
 mod rows;
 mod sample;
+mod skipped;
 mod with_rejects;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -20,9 +22,8 @@ use crate::dataset::claim::{Amendments, Claim, Claimed, Hints, Log, Record, Stat
 use crate::dataset::data_files::DataFiles;
 use crate::dataset::held::{Change, HeldObject};
 use crate::dataset::layout::{Dataset, DatasetError, is_hidden};
-use crate::logs::key::{Partition, SkipReason, identity, mismatch};
+use crate::logs::key::{Partition, identity};
 use crate::logs::schema::{LogType, Table};
-use crate::maintain::restore::{self, Unrestorable};
 use crate::maintain::verify::sample::Sample;
 use crate::maintain::verify::with_rejects::Objects;
 use crate::plan::{self, Listing, Object, PlanError, Remedy, Selection};
@@ -116,7 +117,6 @@ impl Finding {
 /// A claim in effect, with its state and amendments.
 struct ActiveClaim<'a> {
     partition: &'a Partition,
-    log_type: LogType,
     number: usize,
     claim: &'a Claim,
     state: &'a State,
@@ -167,7 +167,7 @@ impl Verification<'_> {
                 Finding::new("listing_failed", &failure.object, &failure.error, Remedy::Rename);
             report.findings.push(finding);
         }
-        find_left_out(&listing, &mut report);
+        skipped::find(&listing, &mut report);
         // The remedy for each partition whose converted objects are unknown.
         let mut unknown = BTreeMap::new();
         let files = DataFiles::list(self.dataset)?;
@@ -259,17 +259,9 @@ impl Verification<'_> {
                         Remedy::Publish,
                     ));
                 }
-                let (partition, log_type) = (log.partition(), log.partition().log_type);
+                let partition = log.partition();
                 let (state, amendments) = (&entry.state, Arc::clone(&amendments));
-                claims.push(ActiveClaim {
-                    partition,
-                    log_type,
-                    number,
-                    claim,
-                    state,
-                    amendments,
-                    name,
-                });
+                claims.push(ActiveClaim { partition, number, claim, state, amendments, name });
             }
         }
         claims
@@ -447,53 +439,13 @@ impl Verification<'_> {
             self.compare_rows(active, (objects, sample), redaction, &mut checked);
         }
         if self.restore {
-            self.restore_objects(active, &mut checked)?;
+            let ActiveClaim { partition, claim, name, .. } = active;
+            let restored = restored::check(self.dataset, partition, (*claim, name), self.stop)?;
+            checked.restorable += restored.restorable;
+            checked.damaged += restored.damaged;
+            checked.findings.extend(restored.findings);
         }
         Ok(checked)
-    }
-
-    /// Restores the objects of a claim and compares their text with the checksums in the claim.
-    fn restore_objects(
-        &self,
-        active: &ActiveClaim,
-        checked: &mut Checked,
-    ) -> Result<(), PlanError> {
-        let ActiveClaim { partition, claim, name, .. } = active;
-        let proof = restore::proof(self.dataset, partition, claim, self.stop)?;
-        let mut without_originals = 0;
-        for (object, result) in claim.objects.iter().zip(proof) {
-            let Err(why) = result else {
-                checked.restorable += 1;
-                continue;
-            };
-            match why {
-                // If the user has not accepted that the object is damaged, that is a finding.
-                Unrestorable::Damaged => checked.damaged += 1,
-                Unrestorable::NoOriginals => without_originals += 1,
-                Unrestorable::Redacted | Unrestorable::Faulty(_) => {
-                    let problem = format!("cannot be restored: {why}");
-                    checked.findings.push(Finding::new(
-                        "not_restorable",
-                        claim.url(object),
-                        &problem,
-                        Remedy::RemoveIfInSource,
-                    ));
-                }
-            }
-        }
-        if without_originals > 0 {
-            let problem = format!(
-                "has {without_originals} objects that cannot be restored, because a version that did not keep \
-                 originals converted them"
-            );
-            checked.findings.push(Finding::new(
-                "not_restorable",
-                name,
-                &problem,
-                Remedy::RemoveIfInSource,
-            ));
-        }
-        Ok(())
     }
 
     /// Reads the objects of a claim again and compares their rows and rejects with those in the dataset.
@@ -504,8 +456,9 @@ impl Verification<'_> {
         redaction: &Redaction,
         checked: &mut Checked,
     ) {
-        let ActiveClaim { log_type, number, claim, amendments, .. } = active;
-        let written = match rows::of_claim(self.dataset, log_type.table(), claim) {
+        let ActiveClaim { partition, number, claim, amendments, .. } = active;
+        let table = partition.log_type.table();
+        let written = match rows::of_claim(self.dataset, table, claim) {
             Ok(written) => written,
             Err(error) => {
                 let name = claim.outputs.first().map_or("", |output| &output.file.key);
@@ -525,14 +478,14 @@ impl Verification<'_> {
                 continue;
             };
             let source = &self.sources[object.source];
-            match rows::of_object(log_type.table(), source, object, redaction) {
+            match rows::of_object(table, source, object, redaction) {
                 Ok(read) => {
                     checked.compared += 1;
                     let written = written.get(claimed.name.as_str()).copied().unwrap_or_default();
                     match (read.difference(written), change) {
                         (None, Change::Touched) => checked.touched += 1,
-                        (None, _) if sample.contains(log_type.table(), claimed) => {
-                            self.decode_again(*log_type, object, url, checked);
+                        (None, _) if sample.contains(table, claimed) => {
+                            self.decode_again(partition.log_type, object, url, checked);
                         }
                         (None, _) => {}
                         (Some(problem), Change::Touched) => {
@@ -602,8 +555,8 @@ impl Verification<'_> {
         objects: &HashMap<&str, &Object>,
     ) -> Sample<'c> {
         let mut sample = Sample::default();
-        for ActiveClaim { log_type, number, claim, state, amendments, .. } in claims {
-            let table = log_type.table();
+        for ActiveClaim { partition, number, claim, state, amendments, .. } in claims {
+            let table = partition.log_type.table();
             if self.read_data.is_none() || **state != State::Done || sample.has_first(table) {
                 continue;
             }
@@ -615,24 +568,6 @@ impl Verification<'_> {
             }
         }
         sample
-    }
-}
-
-/// Reports skipped objects that are named like logs, with one finding per kind.
-fn find_left_out(listing: &Listing, report: &mut Report) {
-    for kind in SkipReason::LOGS {
-        let (Some(count), Some(key)) = (listing.skipped.get(kind), listing.examples.get(kind))
-        else {
-            continue;
-        };
-        let why = mismatch(key).unwrap_or_default();
-        let problem = match count {
-            1 => format!("is named like a log and is not converted: {why}"),
-            many => format!(
-                "is one of {many} objects that are named like logs and are not converted: {why}"
-            ),
-        };
-        report.findings.push(Finding::new(kind, key, &problem, Remedy::RestoreName));
     }
 }
 
