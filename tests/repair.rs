@@ -430,6 +430,7 @@ fn rebuilt_claims_have_their_files_of_originals() {
     assert_eq!(run.count("/partitions/0/originals_lost"), 0);
     assert_eq!(all(&world), before);
     assert_eq!(findings(&world), [""; 0]);
+    assert_eq!(verify(&world, &["--restore"]).expect(0).count("/restorable"), 3);
     command(&world, "remove", &["--yes"]).expect(0);
     assert!(files(&world.out(), ORIGINALS).is_empty());
 }
@@ -471,7 +472,9 @@ fn lost_originals_are_reported_and_do_not_prevent_a_repair() {
         run.says(&["1 of these claims have lost their file of originals", "cannot be restored"]);
         assert_eq!(world.rows(), rows, "{name}");
         assert_eq!(findings(&world), ["originals_lost"], "{name}");
-        verify(&world, &[]).says(&[".claim.json: has lost its file of originals", "if its objects"]);
+        let run = verify(&world, &["--restore"]).expect(1);
+        run.says(&["not_restorable", "; the claim has lost its file of originals", "originals_lost"]);
+        verify(&world, &[]).says(&[".claim.json: has lost its file of originals", "the only copy"]);
         command(&world, "remove", &["--yes"]).expect(0);
         world.convert_with(&["--max-rejects", "1"]).expect(0);
         assert_eq!(findings(&world), vec!["orphan"; orphans], "{name}");

@@ -278,7 +278,8 @@ pub(super) fn of_remedy(remedy: Remedy) -> &'static str {
         }
         Remedy::Remove => "remove the partition with `remove`, then run `convert` again",
         Remedy::RemoveIfInSource => {
-            "if its objects are still in the source, remove the partition with `remove`, then run `convert` again"
+            "if the source still contains the objects of the partition, `remove` it, then run `convert` again; if not, keep \
+             it: it is the only copy"
         }
         Remedy::Compare => {
             "run `convert`, which compares the contents and records unchanged objects, or `verify --read-data`"

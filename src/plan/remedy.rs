@@ -21,7 +21,7 @@ pub enum Remedy {
     Publish,
     /// Remove the partition, then convert again.
     Remove,
-    /// If the objects are still in the source, remove the partition, then convert again. The rows are complete.
+    /// If the source still contains the object, remove the partition, then convert again.
     RemoveIfInSource,
     /// Compare the contents with `convert` or `verify --read-data`.
     Compare,

@@ -483,6 +483,7 @@ impl History {
             dataset: &self.world.dataset(0, "verify".to_owned(), &dead).unwrap(),
             selection: &Selection::default(),
             read_data: Some(&Redaction::default()),
+            restore: true,
             reference: &LogType::table,
             stop: &stop,
         };
@@ -606,7 +607,7 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
         // The rows are complete, but originals are lost, so the partitions must be removed and converted again.
         history.count("lost originals");
         let of_originals = |finding: &Finding| {
-            finding.kind == "originals_lost"
+            ["originals_lost", "not_restorable"].contains(&finding.kind)
                 || finding.problem == "is gone" && finding.name.contains(ORIGINALS)
         };
         assert!(findings.iter().all(of_originals), "{what}: {findings:?}");
