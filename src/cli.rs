@@ -75,7 +75,8 @@ const LEFT_OUT: u8 = 4;
 
 const AFTER: &str = "\
 Environment:
-  Each flag except --yes can also be set by an environment variable, ALB2PARQUET_ and the name of the flag:
+  Flags can also be set by environment variables (except --yes, --delete and --including-retired), with the name
+  ALB2PARQUET_ and the name of the flag:
   ALB2PARQUET_THREADS=4, ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. Flags on the command line
   take precedence. An empty variable is treated as unset.
 
@@ -249,7 +250,7 @@ fn print_message(message: &str, json: bool) {
 }
 
 /// Flags without an environment variable, because a variable would also affect later commands.
-const NO_VARIABLE: [&str; 3] = ["yes", "help", "version"];
+const NO_VARIABLE: [&str; 5] = ["yes", "delete", "including-retired", "help", "version"];
 
 /// Escapes the arguments that are quoted in an error message, before clap prints the message in color.
 fn escaped(mut error: clap::Error) -> clap::Error {
