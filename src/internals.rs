@@ -135,6 +135,9 @@ mod with_cli {
         pub mod repair {
             pub use crate::maintain::repair::{apply, find};
         }
+        pub mod retire {
+            pub use crate::maintain::retire::{Action, Kept, Manifest, Retirement, Summary};
+        }
         pub mod verify {
             pub use crate::maintain::verify::{Finding, Verification};
             pub mod reference {

@@ -4,4 +4,5 @@ pub(crate) mod accept;
 pub(crate) mod clean;
 pub(crate) mod remove;
 pub(crate) mod repair;
+pub(crate) mod retire;
 pub(crate) mod verify;
