@@ -5,6 +5,7 @@
 
 pub(crate) mod columns;
 pub(crate) mod decoder;
+pub(crate) mod forms;
 pub(crate) mod gzip;
 pub(crate) mod inspect;
 pub(crate) mod locate;

@@ -46,6 +46,7 @@ use crate::encode::number_column::NumberEncoder;
 use crate::encode::order::TypeOrdered;
 use crate::encode::statistics::Physical;
 use crate::encode::text_column::TextEncoder;
+use crate::logs::original;
 use crate::logs::schema::{Stored, Table};
 
 /// Number of rows after which a row group ends. Many readers prune only by row group statistics, so small row groups
@@ -58,8 +59,8 @@ const ROW_GROUP_BYTES: usize = 96 << 20;
 const LENGTH: usize = 4;
 /// Size in bytes of the write buffer.
 const WRITE_BYTES: usize = 256 << 10;
-/// Number of encoded bytes after which a row group of rejects ends.
-const REJECTS_BYTES: usize = 16 << 20;
+/// Number of encoded bytes after which a row group of rejects or originals ends.
+const ARROW_BYTES: usize = 16 << 20;
 
 const CREATED_BY: &str = concat!("alb2parquet version ", env!("CARGO_PKG_VERSION"));
 
@@ -258,10 +259,11 @@ fn column_encoder(
     numbers(column, stored, format, limits)
 }
 
-/// Writes rejects to one Parquet file. Rejects are rare, so this encoder uses the `parquet` crate's Arrow writer.
-pub(crate) struct RejectsEncoder<W: Write + Send>(ArrowWriter<W>);
+/// Writes rejects or originals to one Parquet file. They are rare, so this encoder uses the `parquet` crate's Arrow
+/// writer.
+pub(crate) struct ArrowEncoder<W: Write + Send>(ArrowWriter<W>);
 
-impl<W: Write + Send> RejectsEncoder<W> {
+impl<W: Write + Send> ArrowEncoder<W> {
     /// Starts a file.
     ///
     /// # Errors
@@ -271,6 +273,9 @@ impl<W: Write + Send> RejectsEncoder<W> {
         let properties = properties(format)
             .set_compression(format.compression.codec())
             .set_statistics_enabled(EnabledStatistics::Chunk)
+            // A value can be several megabytes, and no query selects lines by their bytes.
+            .set_column_dictionary_enabled(original::BYTES.into(), false)
+            .set_column_statistics_enabled(original::BYTES.into(), EnabledStatistics::None)
             .build();
         let options = parquet::arrow::arrow_writer::ArrowWriterOptions::new()
             .with_properties(properties)
@@ -278,14 +283,14 @@ impl<W: Write + Send> RejectsEncoder<W> {
         Ok(Self(ArrowWriter::try_new_with_options(out, schema, options)?))
     }
 
-    /// Appends the rejects of a batch.
+    /// Appends a record batch.
     ///
     /// # Errors
     ///
     /// Fails if the file cannot be written.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
         self.0.write(batch)?;
-        if self.0.in_progress_size() >= REJECTS_BYTES {
+        if self.0.in_progress_size() >= ARROW_BYTES {
             self.0.flush()?;
         }
         Ok(())

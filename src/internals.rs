@@ -5,6 +5,9 @@
 pub use crate::cli::main;
 
 pub mod logs {
+    pub mod form {
+        pub use crate::logs::form::{Form, Row, Value, Writer};
+    }
     pub mod key {
         pub use crate::logs::key::{Directory, Key, Partition, from_root, identity, mismatch};
     }
@@ -21,7 +24,10 @@ pub mod decode {
         pub use crate::decode::columns::builder;
     }
     pub mod decoder {
-        pub use crate::decode::decoder::{Decoded, Decoder, MAX_REJECTS};
+        pub use crate::decode::decoder::{Decoded, DecodedSegment, Decoder, MAX_REJECTS};
+    }
+    pub mod forms {
+        pub use crate::decode::forms::{Written, WrittenLines};
     }
     pub mod gzip {
         pub use crate::decode::gzip::{Decompressed, MAX_WHOLE, Note, Segment, Stream, Whole};

@@ -11,6 +11,7 @@ use arrow::array::Array;
 
 use crate::fuzz_targets::{Input, sample_texts};
 use crate::outcome::{OBJECT, Outcome, reference_as};
+use crate::restored::restore;
 
 /// Values that are represented by single input bytes, so that a short input can represent a line with many fields.
 const VALUES: [&[u8]; 70] = [
@@ -121,7 +122,7 @@ pub(crate) fn lines(input: &[u8]) {
             let segment =
                 Segment { range: 0..text.len(), bytes: text.len() as u64, ..Segment::default() };
             decompressed.segments.push(segment);
-            let outcome = decode_all(*log_type, decoder, decompressed, text.len() as u64);
+            let outcome = decode_all(*log_type, decoder, decompressed, &text);
             assert_eq!(outcome, reference_as(log_type.table(), &text));
         });
     });
@@ -132,10 +133,10 @@ fn decode_all(
     log_type: LogType,
     decoder: &mut Decoder,
     decompressed: &mut Decompressed,
-    size: u64,
+    text: &[u8],
 ) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut bytes = 0;
+    let (mut bytes, mut restored) = (0, Vec::new());
     while !decompressed.segments.is_empty() {
         let decoded = decoder.decode(decompressed, |_| OBJECT);
         let rows: u64 = decoded.segments.iter().map(|segment| segment.rows).sum();
@@ -153,9 +154,11 @@ fn decode_all(
                 }
             }
         }
+        restore(log_type.table(), &decoded, &mut restored);
         outcome.add(decoded, &mut bytes);
     }
-    assert_eq!(bytes, size, "every byte is accounted for");
+    assert!(restored == text, "restored: {}", restored.escape_ascii());
+    assert_eq!(bytes, text.len() as u64, "every byte is accounted for");
     assert_eq!(outcome.lines, (outcome.rows.len() + outcome.rejects.len()) as u64);
     outcome
 }

@@ -17,6 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use crate::outcome::{OBJECT, Outcome, Row, rows_of};
+use crate::restored::restore;
 use crate::server::{Mirror, Server};
 
 /// Name of the access log table.
@@ -142,9 +143,14 @@ pub(crate) fn decode_as(table: &Table, text: impl AsRef<[u8]>) -> Outcome {
     assert_eq!(whole, !text.as_ref().is_empty());
     let mut outcome = Outcome::default();
     let (mut decoder, mut bytes) = (Decoder::new(table), 0);
+    let mut restored = Vec::new();
     while !decompressed.segments.is_empty() {
-        outcome.add(decoder.decode(&mut decompressed, |_| OBJECT), &mut bytes);
+        let decoded = decoder.decode(&mut decompressed, |_| OBJECT);
+        restore(table, &decoded, &mut restored);
+        outcome.add(decoded, &mut bytes);
     }
+    let text = text.as_ref().strip_prefix(b"\xef\xbb\xbf").unwrap_or(text.as_ref());
+    assert!(restored == text, "restored: {}", restored.escape_ascii());
     outcome
 }
 

@@ -77,6 +77,8 @@ mod profiles;
 mod proxy;
 // The library's reader of single objects and streams.
 mod read;
+// Not a test: restores the text of decoded lines.
+mod restored;
 // The reasons and notes in docs/rejects.md match the program.
 mod rejects_page;
 // Log lines that other projects published. If the files are missing, the tests are reported as skipped.

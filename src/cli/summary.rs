@@ -127,6 +127,10 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
     if tally.joined_lines > 0 {
         fact("joined", joined(tally.joined_lines));
     }
+    if tally.verbatim_lines > 0 {
+        let lines = HumanCount(tally.verbatim_lines);
+        fact("verbatim", format!("{lines} lines are also kept as bytes, for `restore`"));
+    }
     if tally.log_types.len() > 1 {
         for (log_type, OfLogType { objects, lines, rows, rejects, .. }) in &tally.log_types {
             let (lines, rows, rejects) =
@@ -147,10 +151,11 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
     fact(
         "written",
         format!(
-            "{} in {} files, {} of rejects",
+            "{} in {} files, {} of rejects, {} of originals",
             HumanBytes(tally.bytes_out),
-            HumanCount(tally.files + tally.reject_files),
+            HumanCount(tally.files + tally.reject_files + tally.original_files),
             HumanCount(tally.reject_files),
+            HumanCount(tally.original_files),
         ),
     );
     if tally.requests > 0 {

@@ -5,6 +5,7 @@ use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::SchemaRef;
 use parquet::errors::ParquetError;
 
 use crate::convert::feed::Lost;
@@ -12,13 +13,19 @@ use crate::convert::tally::{ARCHIVED, Tally};
 use crate::convert::{Conversion, ConvertError, Read};
 use crate::dataset::claim::{Claim, embedded};
 use crate::decode::decoder::Decoded;
+use crate::decode::forms::Written;
 use crate::decode::gzip::Note;
 use crate::decode::sniff::{self, Foreign};
-use crate::encode::{RejectsEncoder, TableEncoder};
+use crate::encode::{ArrowEncoder, TableEncoder};
+use crate::logs::form::Writer;
+use crate::logs::original::{self, Original, OriginalLines};
 use crate::logs::reject::{self, Reason, Reject};
 use crate::logs::schema::LogType;
 use crate::plan::{Batch, Failure, Object};
 use crate::store::{StoreError, TargetError, Writing};
+
+/// Approximate size in bytes of a record batch of originals.
+const ORIGINALS_BYTES: usize = 1 << 20;
 
 /// The files of a batch while they are being written.
 pub(super) struct Open<'a> {
@@ -30,7 +37,14 @@ pub(super) struct Open<'a> {
     table: TableEncoder<Writing>,
     /// Path of the row file, for error messages.
     staged: String,
-    rejects: Option<(RejectsEncoder<Writing>, String)>,
+    rejects: Option<(ArrowEncoder<Writing>, String)>,
+    originals: Option<(ArrowEncoder<Writing>, String)>,
+    /// How the table's lines are written.
+    writer: Writer,
+    /// Number of fields in the usual form of the batch's lines: that of the first line in a usual form.
+    fields: Option<usize>,
+    /// Number of rows in the file of originals.
+    original_rows: u64,
     tally: Tally,
     objects: Vec<Progress>,
     began: Instant,
@@ -61,6 +75,8 @@ struct Progress {
     bytes: u64,
     /// CRC-32 of all decompressed bytes of the object; `None` until the object is read to its end.
     crc32: Option<u32>,
+    /// Whether the text does not end with a line feed.
+    unterminated: bool,
     notes: BTreeSet<Note>,
     rejects: BTreeMap<String, u64>,
     damage: Option<String>,
@@ -88,6 +104,10 @@ impl<'a> Open<'a> {
             table,
             staged,
             rejects: None,
+            originals: None,
+            writer: Writer::new(batch.partition.log_type.table()),
+            fields: None,
+            original_rows: 0,
             tally: Tally::default(),
             objects: vec![Progress::default(); batch.objects.len()],
             began: Instant::now(),
@@ -112,7 +132,7 @@ impl<'a> Open<'a> {
         conversion: &Conversion,
     ) -> Result<(), ConvertError> {
         let log_type = self.batch.partition.log_type;
-        let (mut rejected, mut kept) = (Vec::new(), false);
+        let (mut rejected, mut originals, mut kept) = (Vec::new(), Vec::new(), false);
         for segment in &mut decoded.segments {
             let key = self.keys[segment.object].as_str();
             let progress = &mut self.objects[segment.object];
@@ -138,10 +158,23 @@ impl<'a> Open<'a> {
                     progress.damage = Some(damage(reject));
                 }
             }
+            if conversion.redaction.is_empty() {
+                let before = progress.lines + progress.joined_lines;
+                let (fields, written) = (&mut self.fields, mem::take(&mut segment.written));
+                let unusual = written.into_iter().filter_map(|lines| {
+                    Some(OriginalLines {
+                        line_number: before + lines.line_number,
+                        lines: lines.lines,
+                        original: original(lines.written, fields, &self.writer)?,
+                    })
+                });
+                originals.extend(unusual.map(|original| (key, original)));
+            }
             progress.lines += segment.lines;
             progress.joined_lines += segment.joined_lines;
             progress.bytes += segment.bytes;
             progress.crc32 = segment.crc32;
+            progress.unterminated = segment.unterminated;
             progress.notes.extend(segment.notes.drain(..));
             self.tally.lines += segment.lines;
             self.tally.joined_lines += segment.joined_lines;
@@ -152,6 +185,9 @@ impl<'a> Open<'a> {
         }
         if !rejected.is_empty() {
             self.write_rejects(&rejected, conversion)?;
+        }
+        if !originals.is_empty() {
+            self.write_originals(&originals, conversion)?;
         }
         if !kept {
             return Ok(());
@@ -165,17 +201,53 @@ impl<'a> Open<'a> {
         conversion: &Conversion,
     ) -> Result<(), ConvertError> {
         if self.rejects.is_none() {
-            let name = reject::file_name(self.batch.partition.log_type, &self.name);
-            let writing = conversion.begin(reject::TABLE, self.batch, &name)?;
-            let staged = writing.name();
-            let encoder = RejectsEncoder::new(reject::schema(), conversion.format, writing)
-                .map_err(write_error(&staged))?;
-            self.rejects = Some((encoder, staged));
+            self.rejects = Some(self.begin(reject::TABLE, reject::schema(), conversion)?);
         }
         let (encoder, staged) = self.rejects.as_mut().expect("was just created");
         let (log_type, rejects) = (self.batch.partition.log_type, rejects.iter().copied());
         let batch = reject::batch(log_type, rejects, conversion.redaction.is_empty());
         encoder.write(&batch).map_err(write_error(staged))
+    }
+
+    fn write_originals(
+        &mut self,
+        originals: &[(&str, OriginalLines)],
+        conversion: &Conversion,
+    ) -> Result<(), ConvertError> {
+        if self.originals.is_none() {
+            self.originals = Some(self.begin(original::TABLE, original::schema(), conversion)?);
+        }
+        self.original_rows += originals.len() as u64;
+        let is_bytes = |lines: &OriginalLines| matches!(lines.original, Original::Bytes(_));
+        self.tally.verbatim_lines +=
+            originals.iter().filter(|(_, lines)| is_bytes(lines)).count() as u64;
+        let (encoder, staged) = self.originals.as_mut().expect("was just created");
+        // Lines can be long, so that their copies in record batches must be small.
+        let mut size = 0;
+        let some = originals.chunk_by(|(_, lines), _| {
+            size = if size < ORIGINALS_BYTES { size + lines.original.size() } else { 0 };
+            size < ORIGINALS_BYTES
+        });
+        for some in some {
+            let batch = original::batch(some.iter().map(|(key, lines)| (*key, lines)));
+            encoder.write(&batch).map_err(write_error(staged))?;
+        }
+        Ok(())
+    }
+
+    /// Begins a file that only some batches need. Returns its encoder and its path.
+    fn begin(
+        &self,
+        table: &str,
+        schema: SchemaRef,
+        conversion: &Conversion,
+    ) -> Result<(ArrowEncoder<Writing>, String), ConvertError> {
+        let name = reject::file_name(self.batch.partition.log_type, &self.name);
+        let writing = conversion.begin(table, self.batch, &name)?;
+        let staged = writing.name();
+        let encoder =
+            ArrowEncoder::new(schema, conversion.format, writing).map_err(write_error(&staged))?;
+        Ok((encoder, staged))
     }
 
     /// Finishes the files. `lost` contains the objects that could not be read at all.
@@ -207,6 +279,7 @@ impl<'a> Open<'a> {
             joined_lines: self.tally.joined_lines,
             rows: self.tally.rows,
             rejects: self.tally.rejects.iter().map(|(code, n)| ((*code).to_owned(), *n)).collect(),
+            fields: conversion.redaction.is_empty().then_some(self.fields.unwrap_or_default()),
             ..Claim::default()
         };
         let mut keys = Vec::new();
@@ -233,6 +306,7 @@ impl<'a> Open<'a> {
             let claimed = claim.add(&url, &object.listed, progress.lines, progress.rejects);
             claimed.crc32 = progress.crc32;
             claimed.uncompressed_size = progress.crc32.map(|_| progress.bytes);
+            claimed.unterminated = progress.unterminated;
             claimed.notes = progress.notes.iter().map(|note| note.code().to_owned()).collect();
             for note in &progress.notes {
                 *self.tally.notes.entry(note.code()).or_default() += 1;
@@ -248,13 +322,23 @@ impl<'a> Open<'a> {
         }
         let objects = embedded::encode(&claim, keys.into_iter());
         let mut outputs = Vec::new();
+        if let Some((mut encoder, staged)) = self.originals {
+            encoder.embed(embedded::KEY, &objects).map_err(write_error(&staged))?;
+            let writing = encoder.finish().map_err(write_error(&staged))?;
+            outputs.push(StagedOutput {
+                table: original::TABLE,
+                rows: self.original_rows,
+                writing,
+            });
+            self.tally.original_files = 1;
+        }
         if let Some((mut encoder, staged)) = self.rejects {
             encoder.embed(embedded::KEY, &objects).map_err(write_error(&staged))?;
             let writing = encoder.finish().map_err(write_error(&staged))?;
             let rows = self.tally.reject_count();
             outputs.push(StagedOutput { table: reject::TABLE, rows, writing });
+            self.tally.reject_files = 1;
         }
-        self.tally.reject_files = outputs.len() as u64;
         if self.tally.rows > 0 {
             self.table.embed(embedded::KEY, &objects).map_err(write_error(&self.staged))?;
             let writing = self.table.finish(&facts).map_err(write_error(&self.staged))?;
@@ -264,6 +348,16 @@ impl<'a> Open<'a> {
         }
         let took = self.began.elapsed();
         Ok(StagedBatch { claim, outputs, tally: self.tally, took })
+    }
+}
+
+/// Returns what a file of originals contains about lines. Returns `None` if they have the usual form of the batch.
+fn original(written: Written, fields: &mut Option<usize>, writer: &Writer) -> Option<Original> {
+    match written {
+        Written::Usual(count) if count == *fields.get_or_insert(count) => None,
+        Written::Usual(count) => Some(Original::Form(writer.usual_form(count).into())),
+        Written::Form(form) => Some(Original::Form(form)),
+        Written::Bytes(bytes) => Some(Original::Bytes(bytes)),
     }
 }
 

@@ -90,10 +90,16 @@ pub(crate) struct Outcome {
     pub rows: u64,
     /// Lines that were rejected.
     pub rejects: u64,
+    /// Lines that a row cannot give back exactly, so their bytes are kept.
+    #[serde(default)]
+    pub verbatim_lines: u64,
     /// Number of row files written.
     pub files: u64,
     /// Number of reject files written.
     pub reject_files: u64,
+    /// Number of files of originals written.
+    #[serde(default)]
+    pub original_files: u64,
     /// Compressed bytes read.
     pub bytes_in: u64,
     /// Decompressed bytes.
@@ -486,8 +492,10 @@ impl Outcome {
             joined_lines: 0,
             rows: 0,
             rejects: 0,
+            verbatim_lines: 0,
             files: 0,
             reject_files: 0,
+            original_files: 0,
             bytes_in: 0,
             bytes_decompressed: 0,
             bytes_out: 0,
@@ -508,8 +516,10 @@ impl Outcome {
         self.joined_lines += tally.joined_lines;
         self.rows += tally.rows;
         self.rejects += tally.reject_count();
+        self.verbatim_lines += tally.verbatim_lines;
         self.files += tally.files;
         self.reject_files += tally.reject_files;
+        self.original_files += tally.original_files;
         self.bytes_in += tally.bytes_in;
         self.bytes_decompressed += tally.bytes_decompressed;
         self.bytes_out += tally.bytes_out;

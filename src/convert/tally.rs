@@ -25,6 +25,8 @@ pub struct Tally {
     pub files: u64,
     /// Number of reject files written.
     pub reject_files: u64,
+    /// Number of files of originals written.
+    pub original_files: u64,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,
     /// Lines of text that were joined to the preceding line because a quoted field contains a line feed. They are not
@@ -32,6 +34,8 @@ pub struct Tally {
     pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
+    /// Lines that a row cannot give back exactly, so their bytes are kept. Includes rejects that are longer than 64 KiB.
+    pub verbatim_lines: u64,
     /// Rejected lines by reason.
     pub rejects: BTreeMap<&'static str, u64>,
     /// Number of converted objects with unusual properties, by note.
@@ -137,9 +141,11 @@ impl Tally {
         }
         self.files += batch.files;
         self.reject_files += batch.reject_files;
+        self.original_files += batch.original_files;
         self.lines += batch.lines;
         self.joined_lines += batch.joined_lines;
         self.rows += batch.rows;
+        self.verbatim_lines += batch.verbatim_lines;
         for (reason, count) in batch.rejects {
             *self.rejects.entry(reason).or_default() += count;
         }

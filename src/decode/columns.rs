@@ -13,13 +13,25 @@ pub(crate) mod validity;
 use arrow::array::ArrayRef;
 
 use crate::decode::columns::number::{
-    Double, HttpStatus, Int32, Int64, NumberBuilder, Port, Seconds, Status,
+    Double, HttpStatus, Int32, Int64, NumberBuilder, Parse, Port, Seconds, Status,
 };
+use crate::decode::columns::part::Usual;
 use crate::decode::columns::string::{DictionaryBuilder, StringBuilder};
 use crate::decode::columns::timestamp::Timestamp;
 use crate::decode::columns::validity::{NotAfter, NotBefore};
 use crate::decode::tokenizer::{Span, Spans};
-use crate::logs::schema::{Column, Kind, Part, Shape, Stored};
+use crate::logs::form::{Token, Value};
+use crate::logs::schema::{Column, Field, Kind, Part, Shape, Stored};
+
+/// The indices of lines that a column found while it appended their values.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Lines whose values are rejected.
+    pub rejected: Vec<usize>,
+    /// Lines whose fields may not be written in their usual form. Every such line is found, but a line in the usual form
+    /// may be found, too.
+    pub unusual: Vec<usize>,
+}
 
 /// Builds the Arrow array of one column.
 pub trait ColumnBuilder: Send {
@@ -27,9 +39,11 @@ pub trait ColumnBuilder: Send {
     /// reaches the other columns.
     fn may_reject(&self) -> bool;
 
-    /// Appends one value per line. `fields` are the spans of the column's field in `text`. Appends to `rejected` the
-    /// indices of lines whose values are rejected.
-    fn append(&mut self, text: &[u8], fields: Spans<'_>, rejected: &mut Vec<usize>);
+    /// Appends one value per line. `fields` are the spans of the column's field in `text`.
+    fn append(&mut self, text: &[u8], fields: Spans<'_>, found: &mut Found);
+
+    /// Returns the value of a row that was appended since the last call to [`finish`](Self::finish).
+    fn value(&self, row: usize) -> Value<'_>;
 
     /// Returns whether [`append`](Self::append) would accept the value in one line.
     fn accepts(&mut self, text: &[u8], field: Span) -> bool;
@@ -41,32 +55,30 @@ pub trait ColumnBuilder: Send {
     fn finish(&mut self) -> ArrayRef;
 }
 
-/// Returns a builder for a column.
-pub fn builder(column: &Column) -> Box<dyn ColumnBuilder> {
+/// Returns a builder for a column of a field with the given usual form.
+pub fn builder(field: &Field, column: &Column) -> Box<dyn ColumnBuilder> {
+    fn number<P: Parse + 'static>(token: Token) -> Box<dyn ColumnBuilder> {
+        Box::new(NumberBuilder::<P>::new(token))
+    }
+    let token = Token::of(field).expect("the schema files are checked by a test");
     match (column.kind, column.stored) {
-        (Kind::Int32, _) if column.part == Part::Port => Box::new(NumberBuilder::<Port>::default()),
-        (Kind::Int32, _) if column.shape == Some(Shape::HttpStatus) => {
-            Box::new(NumberBuilder::<HttpStatus>::default())
+        (Kind::Int32, _) if column.part == Part::Port => number::<Port>(token),
+        (Kind::Int32, _) if column.shape == Some(Shape::HttpStatus) => number::<HttpStatus>(token),
+        (Kind::Int32, _) if column.shape == Some(Shape::Status) => number::<Status>(token),
+        (Kind::Int32, _) => number::<Int32>(token),
+        (Kind::Int64, _) => number::<Int64>(token),
+        (Kind::Double, _) if column.shape == Some(Shape::Seconds) => number::<Seconds>(token),
+        (Kind::Double, _) => number::<Double>(token),
+        (Kind::Timestamp, _) if column.part == Part::NotBefore => number::<NotBefore>(token),
+        (Kind::Timestamp, _) if column.part == Part::NotAfter => number::<NotAfter>(token),
+        (Kind::Timestamp, _) => number::<Timestamp>(token),
+        (Kind::String, Stored::Dictionary) => Box::new(DictionaryBuilder::of_part(
+            column.part,
+            column.shape,
+            Usual::of(field, column, token),
+        )),
+        (Kind::String, Stored::Plain) => {
+            Box::new(StringBuilder::new(column.part, column.shape, Usual::of(field, column, token)))
         }
-        (Kind::Int32, _) if column.shape == Some(Shape::Status) => {
-            Box::new(NumberBuilder::<Status>::default())
-        }
-        (Kind::Int32, _) => Box::new(NumberBuilder::<Int32>::default()),
-        (Kind::Int64, _) => Box::new(NumberBuilder::<Int64>::default()),
-        (Kind::Double, _) if column.shape == Some(Shape::Seconds) => {
-            Box::new(NumberBuilder::<Seconds>::default())
-        }
-        (Kind::Double, _) => Box::new(NumberBuilder::<Double>::default()),
-        (Kind::Timestamp, _) if column.part == Part::NotBefore => {
-            Box::new(NumberBuilder::<NotBefore>::default())
-        }
-        (Kind::Timestamp, _) if column.part == Part::NotAfter => {
-            Box::new(NumberBuilder::<NotAfter>::default())
-        }
-        (Kind::Timestamp, _) => Box::new(NumberBuilder::<Timestamp>::default()),
-        (Kind::String, Stored::Dictionary) => {
-            Box::new(DictionaryBuilder::of_part(column.part, column.shape))
-        }
-        (Kind::String, Stored::Plain) => Box::new(StringBuilder::new(column.part, column.shape)),
     }
 }

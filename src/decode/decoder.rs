@@ -9,7 +9,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::decode::columns::string::DictionaryBuilder;
-use crate::decode::columns::{self, ColumnBuilder};
+use crate::decode::columns::{self, ColumnBuilder, Found};
+use crate::decode::forms::{self, Forms, Written, WrittenLines};
 use crate::decode::gzip::{Decompressed, Note};
 use crate::decode::text_buffer::Text;
 use crate::decode::tokenizer::{Bounds, Fields, Grammar, MAX_LINE, Span, Tile};
@@ -35,16 +36,17 @@ pub struct Decoder {
     columns: Vec<FieldColumn>,
     source_key: DictionaryBuilder,
     rows: usize,
+    forms: Forms,
     /// Whether the load balancers compress their logs. If so, uncompressed text gets a note.
     delivers_gzip: bool,
 }
 
 /// A column whose values are read from a field of the line.
-struct FieldColumn {
+pub(super) struct FieldColumn {
     name: Arc<str>,
     /// Index of the field.
     field: usize,
-    builder: Box<dyn ColumnBuilder>,
+    pub(super) builder: Box<dyn ColumnBuilder>,
 }
 
 /// A record batch, and the rejected lines.
@@ -73,23 +75,28 @@ pub struct DecodedSegment {
     pub rows: u64,
     /// Lines that were rejected. Their line numbers and byte offsets are relative to the segment.
     pub rejects: Vec<Reject>,
+    /// How the lines are written.
+    pub written: Vec<WrittenLines>,
+    /// Whether the object does not end with a line feed, and its last lines are in this segment.
+    pub unterminated: bool,
     /// CRC-32 of all decompressed bytes of the object; see [`Segment`](crate::decode::gzip::Segment).
     pub crc32: Option<u32>,
     /// Notes about the object from this segment.
     pub notes: Vec<Note>,
 }
 
-/// Total size of the rejects in one call to [`Decoder::decode`].
+/// Total size of the rejects and of the lines in unusual forms in one call to [`Decoder::decode`].
 #[derive(Default)]
-struct RejectSize {
+struct KeptSize {
     rejects: usize,
     bytes: usize,
 }
 
-impl RejectSize {
-    fn add(&mut self, rejects: &[Reject]) {
+impl KeptSize {
+    fn add(&mut self, rejects: &[Reject], written: &[WrittenLines]) {
         self.rejects += rejects.len();
         self.bytes += rejects.iter().map(|reject| reject.raw.len()).sum::<usize>();
+        self.bytes += written.iter().map(WrittenLines::size).sum::<usize>();
     }
 
     fn is_full(&self) -> bool {
@@ -101,7 +108,9 @@ impl Decoded {
     /// Returns the size in memory of the record batch and the rejected lines.
     pub fn bytes(&self) -> usize {
         let rejects = self.segments.iter().flat_map(|segment| &segment.rejects);
+        let written = self.segments.iter().flat_map(|segment| &segment.written);
         self.batch.get_array_memory_size()
+            + written.map(WrittenLines::size).sum::<usize>()
             + rejects.map(|reject| size_of_val(reject) + reject.raw.len()).sum::<usize>()
     }
 }
@@ -113,7 +122,7 @@ impl Decoder {
         let columns = table.columns().map(|(field, column)| FieldColumn {
             name: column.name.as_str().into(),
             field,
-            builder: columns::builder(column),
+            builder: columns::builder(&table.fields[field], column),
         });
         let extra = FieldColumn {
             name: crate::logs::schema::EXTRA_FIELDS.into(),
@@ -127,6 +136,7 @@ impl Decoder {
             columns: columns.chain([extra]).collect(),
             source_key: DictionaryBuilder::verbatim(),
             rows: 0,
+            forms: Forms::new(table),
             delivers_gzip: table.load_balancer.delivers_gzip(),
         }
     }
@@ -142,7 +152,7 @@ impl Decoder {
     ) -> Decoded {
         let Decompressed { text, segments } = decompressed;
         let mut decoded = Vec::with_capacity(segments.len());
-        let mut held = RejectSize::default();
+        let mut held = KeptSize::default();
         let mut done = 0;
         for segment in segments.iter_mut() {
             if held.is_full() || self.rows >= MAX_ROWS {
@@ -159,6 +169,8 @@ impl Decoder {
                 joined_lines: 0,
                 rows: 0,
                 rejects: Vec::new(),
+                written: Vec::new(),
+                unterminated: false,
                 crc32: segment.crc32,
                 notes,
             };
@@ -169,9 +181,9 @@ impl Decoder {
                 at = tile.read(text, at, segment.range.end, *grammar, |line| {
                     is_row(columns, *grammar, line)
                 });
-                let before = outcome.rejects.len();
+                let before = (outcome.rejects.len(), outcome.written.len());
                 self.append_tile(text, segment.range.start, key, &mut outcome);
-                held.add(&outcome.rejects[before..]);
+                held.add(&outcome.rejects[before.0..], &outcome.written[before.1..]);
                 text.truncate(whole);
             }
             if at < segment.range.end {
@@ -181,6 +193,18 @@ impl Decoder {
                 segment.range.start = at;
                 decoded.push(outcome);
                 break;
+            }
+            let line_number = outcome.lines + outcome.joined_lines + 1;
+            if !segment.long_line.is_empty() {
+                let written = Written::Bytes(mem::take(&mut segment.long_line));
+                forms::push(&mut outcome.written, line_number, 1, written);
+            }
+            outcome.unterminated = segment.unterminated;
+            let mut blank_number = line_number;
+            for (line, count) in segment.blank.runs() {
+                let form = Written::Form(line.into());
+                forms::push(&mut outcome.written, blank_number, count, form);
+                blank_number += count;
             }
             if let Some(reject) = segment.reject.take() {
                 outcome.lines += 1;
@@ -192,7 +216,7 @@ impl Decoder {
                     raw_length: reject.raw_length,
                     raw: reject.raw,
                 });
-                held.add(&outcome.rejects[outcome.rejects.len() - 1..]);
+                held.add(&outcome.rejects[outcome.rejects.len() - 1..], &[]);
             }
             decoded.push(outcome);
             done += 1;
@@ -225,23 +249,31 @@ impl Decoder {
         let base = outcome.lines + outcome.joined_lines;
         outcome.lines += self.tile.line_count() as u64;
         outcome.joined_lines += self.tile.joined;
-        let rejected = self.append_checked(text);
+        let mut found = Found::default();
+        let rejected = self.append_checked(text, &mut found);
+        let mut removed = Vec::new();
         if !rejected.is_empty() {
             for column in self.columns.iter_mut().filter(|column| column.builder.may_reject()) {
                 column.builder.truncate(self.rows);
             }
-            let again = self.remove_rejected(&rejected, text, part_start, base, outcome);
+            removed = self.remove_rejected(&rejected, text, part_start, base, outcome);
+            found.unusual.clear();
+            let again = self.append_checked(text, &mut found);
             debug_assert!(again.is_empty(), "a value that was accepted once is accepted again");
         }
         for (bounds, reason) in &self.tile.invalid {
             outcome.rejects.push(reject(text, *bounds, part_start, base, *reason, None));
+            removed.push(*bounds);
         }
         if !rejected.is_empty() && !self.tile.invalid.is_empty() {
             outcome.rejects.sort_by_key(|reject| reject.line_number);
+            removed.sort_unstable_by_key(|bounds| bounds.number);
         }
         for column in self.columns.iter_mut().filter(|column| !column.builder.may_reject()) {
-            column.builder.append(text, self.tile.spans(column.field), &mut Vec::new());
+            column.builder.append(text, self.tile.spans(column.field), &mut found);
         }
+        removed.retain(|bounds| !is_kept_whole(text, *bounds));
+        self.find_forms(text, base, found.unusual, &removed, outcome);
         let rows = self.tile.lines().len();
         self.source_key.repeat(key, rows);
         self.rows += rows;
@@ -250,13 +282,12 @@ impl Decoder {
 
     /// Appends the tile to the columns that can reject values. Returns the index of each rejected line with the index
     /// of the first column that rejected it, sorted by line.
-    fn append_checked(&mut self, text: &Text) -> Vec<(usize, usize)> {
+    fn append_checked(&mut self, text: &Text, found: &mut Found) -> Vec<(usize, usize)> {
         let mut rejected = Vec::new();
-        let mut lines = Vec::new();
         for (index, column) in self.columns.iter_mut().enumerate() {
             if column.builder.may_reject() {
-                column.builder.append(text, self.tile.spans(column.field), &mut lines);
-                rejected.extend(lines.drain(..).map(|line| (line, index)));
+                column.builder.append(text, self.tile.spans(column.field), found);
+                rejected.extend(found.rejected.drain(..).map(|line| (line, index)));
             }
         }
         rejected.sort_unstable();
@@ -264,8 +295,47 @@ impl Decoder {
         rejected
     }
 
-    /// Removes rejected lines from the tile, adds them to the rejects, and appends the remaining lines to the columns
-    /// that can reject values.
+    /// Adds to `outcome` how the lines of the tile are written. `unusual` contains the indices of the lines that may not
+    /// have the usual form, and `removed` the rejected lines of which the rejects do not contain all bytes.
+    fn find_forms(
+        &mut self,
+        text: &Text,
+        base: u64,
+        mut unusual: Vec<usize>,
+        removed: &[Bounds],
+        outcome: &mut DecodedSegment,
+    ) {
+        let Self { tile, columns, forms, rows, .. } = self;
+        let number = |bounds: Bounds| base + u64::from(bounds.number) + 1;
+        let lines = tile.lines();
+        let written = &mut outcome.written;
+        if let (Some(fields), [first, ..], [], true) =
+            (tile.field_count(), lines, removed, unusual.is_empty())
+        {
+            forms::push(written, number(first.bounds), lines.len() as u64, Written::Usual(fields));
+            return;
+        }
+        unusual.sort_unstable();
+        let mut removed = removed.iter().peekable();
+        let mut keep = |before: u32, written: &mut Vec<WrittenLines>| {
+            while let Some(bounds) = removed.next_if(|bounds| bounds.number < before) {
+                let bytes = Written::Bytes(with_ending(text, *bounds).to_vec());
+                forms::push(written, number(*bounds), 1, bytes);
+            }
+        };
+        for (index, line) in lines.iter().enumerate() {
+            keep(line.bounds.number, written);
+            let how = if line.is_copy() || unusual.binary_search(&index).is_ok() {
+                forms.find(with_ending(text, line.bounds), columns, *rows + index)
+            } else {
+                Written::Usual(tile.field_count_of(line))
+            };
+            forms::push(written, number(line.bounds), 1, how);
+        }
+        keep(u32::MAX, written);
+    }
+
+    /// Removes rejected lines from the tile, and adds them to the rejects. Returns their positions.
     #[cold]
     fn remove_rejected(
         &mut self,
@@ -274,15 +344,17 @@ impl Decoder {
         part_start: usize,
         base: u64,
         outcome: &mut DecodedSegment,
-    ) -> Vec<(usize, usize)> {
+    ) -> Vec<Bounds> {
+        let mut removed = Vec::new();
         for &(line, column) in rejected {
             let bounds = self.tile.lines()[line].bounds;
             let column = Some(self.columns[column].name.clone());
             let reason = Reason::InvalidValue;
             outcome.rejects.push(reject(text, bounds, part_start, base, reason, column));
+            removed.push(bounds);
         }
         self.tile.retain(|index| rejected.binary_search_by_key(&index, |(line, _)| *line).is_err());
-        self.append_checked(text)
+        removed
     }
 
     fn finish(&mut self) -> RecordBatch {
@@ -309,6 +381,18 @@ fn is_row(columns: &mut [FieldColumn], grammar: Grammar, line: &[u8]) -> bool {
         column.builder.accepts(line, field)
     });
     std::str::from_utf8(line).is_ok() && fit.all(|fits| fits)
+}
+
+/// Returns the bytes of a line, including its line ending.
+fn with_ending(text: &Text, bounds: Bounds) -> &[u8] {
+    let end = bounds.end as usize;
+    let ending = if text[end] == b'\r' { 2 } else { 1 };
+    &text[bounds.start as usize..end + ending]
+}
+
+/// Returns whether a reject contains all bytes of its line except for a line feed.
+fn is_kept_whole(text: &Text, bounds: Bounds) -> bool {
+    (bounds.end - bounds.start) as usize <= MAX_RAW && text[bounds.end as usize] == b'\n'
 }
 
 fn reject(

@@ -70,6 +70,12 @@ pub struct Segment {
     pub crc32: Option<u32>,
     /// Notes about the object that were found in this segment.
     pub notes: Vec<Note>,
+    /// The bytes of a line that is longer than a segment, or of a part of it, with a line ending after the last part.
+    pub long_line: Vec<u8>,
+    /// Whether the last line had no line ending. Set in the object's last segment.
+    pub unterminated: bool,
+    /// The ignored blank lines at the end of the object.
+    pub blank: BlankLines,
 }
 
 impl Segment {
@@ -188,8 +194,8 @@ impl Whole {
             decompressed.segments.push(Segment::of_mark(object, start));
         }
         let start = start + mark;
-        end_last_line(&mut decompressed.text, start);
-        let (lines, _) = BlankLines::cut_off(&decompressed.text[start..]);
+        let unterminated = end_last_line(&mut decompressed.text, start);
+        let (lines, blank) = BlankLines::cut_off(&decompressed.text[start..]);
         let end = start + lines.len();
         decompressed.text.truncate(end);
         decompressed.segments.push(Segment {
@@ -200,7 +206,9 @@ impl Whole {
             reject: None,
             // libdeflate has verified this checksum.
             crc32: Some(crc32),
-            notes: Vec::new(),
+            unterminated,
+            blank,
+            ..Segment::default()
         });
         true
     }
@@ -226,6 +234,8 @@ pub struct Stream {
     crc: libdeflater::Crc,
     /// Notes that no segment has returned yet.
     notes: Vec<Note>,
+    /// Whether the last line has no line ending.
+    unterminated: bool,
     /// Blank lines that are ignored unless a line follows.
     held: BlankLines,
     /// Blank lines to return next, because a line follows them.
@@ -325,6 +335,7 @@ impl Stream {
             ended: false,
             crc: libdeflater::Crc::new(),
             notes,
+            unterminated: false,
             held: BlankLines::default(),
             due: BlankLines::default(),
             ready: None,
@@ -384,9 +395,10 @@ impl Stream {
         let mut segments = self.begin_text()?;
         text.extend(&mem::take(&mut self.carry));
         let end = self.fill(&mut text)?;
+        let mut long_line = Vec::new();
         let (mut bytes, reject) = match self.long.take() {
-            None => self.end_lines(&mut text, end),
-            Some(long) => self.end_long_line(long, &mut text, end),
+            None => self.end_lines(&mut text, end, &mut long_line),
+            Some(long) => self.end_long_line(long, &mut text, end, &mut long_line),
         };
         if reject.is_some() || matches!(end, End::Damage(_)) {
             // Rejected data follows, so neither the held blank lines nor the ones in this segment are at the end of the
@@ -423,6 +435,9 @@ impl Stream {
             reject,
             crc32: (self.ended && end == End::Done).then(|| self.crc.sum()),
             notes: mem::take(&mut self.notes),
+            long_line,
+            unterminated: mem::take(&mut self.unterminated),
+            blank: if self.ended { mem::take(&mut self.held) } else { BlankLines::default() },
         });
         Ok(Decompressed { text, segments })
     }
@@ -458,12 +473,18 @@ impl Stream {
 
     /// Truncates the text to whole lines, and carries the rest over to the next segment. Returns the number of bytes
     /// that the segment accounts for, and a reject if the data ends with one.
-    fn end_lines(&mut self, text: &mut Text, end: End) -> (u64, Option<RawReject>) {
+    fn end_lines(
+        &mut self,
+        text: &mut Text,
+        end: End,
+        long_line: &mut Vec<u8>,
+    ) -> (u64, Option<RawReject>) {
         let lines = memrchr(b'\n', text).map_or(0, |at| at + 1);
         let all = text.len() as u64;
         match end {
             End::Full if lines == 0 => {
                 self.long = Some(LongLine::new(text));
+                long_line.extend_from_slice(text);
                 text.truncate(0);
                 (0, None)
             }
@@ -479,7 +500,7 @@ impl Stream {
             }
             End::Done => {
                 self.ended = true;
-                end_last_line(text, 0);
+                self.unterminated = end_last_line(text, 0);
                 (all, None)
             }
             // Return the text first. The next segment contains the garbage.
@@ -510,9 +531,11 @@ impl Stream {
         mut long: LongLine,
         text: &mut Text,
         end: End,
+        long_line: &mut Vec<u8>,
     ) -> (u64, Option<RawReject>) {
         let line_end = memchr(b'\n', text);
         long.extend(&text[..line_end.unwrap_or(text.len())]);
+        long_line.extend_from_slice(&text[..line_end.map_or(text.len(), |at| at + 1)]);
         if let Some(at) = line_end {
             self.carry.extend_from_slice(&text[at + 1..]);
             long.bytes += 1;
@@ -525,7 +548,11 @@ impl Stream {
                 self.long = Some(long);
                 return (0, None);
             }
-            (None, End::Done) => self.ended = true,
+            (None, End::Done) => {
+                self.ended = true;
+                self.unterminated = true;
+                long_line.push(b'\n');
+            }
             (None, End::Damage(reason)) if reason != Reason::TrailingGarbage => {
                 self.ended = true;
                 long.reject.reason = reason;
@@ -556,9 +583,11 @@ impl LongLine {
     }
 }
 
-/// Appends a line ending if the last line has none.
-fn end_last_line(text: &mut Text, start: usize) {
-    if text[start..].last().is_some_and(|&last| last != b'\n') {
+/// Appends a line ending if the last line has none. Returns whether it had none.
+fn end_last_line(text: &mut Text, start: usize) -> bool {
+    let unterminated = text[start..].last().is_some_and(|&last| last != b'\n');
+    if unterminated {
         text.extend(b"\n");
     }
+    unterminated
 }

@@ -96,6 +96,13 @@ pub struct Line {
     end: u32,
 }
 
+impl Line {
+    /// Returns whether the line was irregular or joined, so that its fields were copied.
+    pub fn is_copy(&self) -> bool {
+        self.end != self.bounds.end
+    }
+}
+
 /// Returns a field without any quotes around it.
 #[inline]
 pub(crate) fn unquoted(text: &[u8], field: Span) -> Span {
@@ -215,6 +222,17 @@ impl Tile {
     /// Returns the valid lines, in order.
     pub fn lines(&self) -> &[Line] {
         &self.lines
+    }
+
+    /// Returns the number of fields in each line, if all lines are regular and have the same number of fields. The text
+    /// after the known fields counts as one field.
+    pub fn field_count(&self) -> Option<usize> {
+        self.stride.map(|stride| stride.min(self.known + 1))
+    }
+
+    /// Returns the number of fields in a line, like [`field_count`](Self::field_count).
+    pub fn field_count_of(&self, line: &Line) -> usize {
+        (line.fields as usize).min(self.known + 1)
     }
 
     /// Keeps only the valid lines for which `keep`, called with their index, returns true.

@@ -15,7 +15,8 @@
 //! line has the usual form if its fields have their usual placeholders and a single space between them, and if it ends
 //! with a line feed.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 
 use chrono::{DateTime, Datelike, Timelike};
 
@@ -28,7 +29,7 @@ pub(crate) const MAX_FORM: usize = 1024;
 
 /// A value of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Value<'a> {
+pub enum Value<'a> {
     /// NULL.
     Null,
     /// Text.
@@ -42,7 +43,7 @@ pub(crate) enum Value<'a> {
 }
 
 /// The values of a row.
-pub(crate) trait Row {
+pub trait Row {
     /// Returns the value of a column. The columns are numbered in the order of the table.
     fn value(&self, column: usize) -> Value<'_>;
 }
@@ -89,7 +90,7 @@ enum Source {
 
 /// How a table's fields are written.
 #[derive(Debug, Clone)]
-pub(crate) struct Writer {
+pub struct Writer {
     /// The columns of each field. The last entry is the text after the known fields.
     sources: Vec<Source>,
     /// The usual token of each known field.
@@ -100,7 +101,7 @@ pub(crate) struct Writer {
 
 /// A parsed form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Form {
+pub struct Form {
     pieces: Vec<Piece>,
     fields: usize,
 }
@@ -114,17 +115,15 @@ enum Piece {
 impl Token {
     /// Returns the usual token of a field.
     pub(crate) fn of(field: &Field) -> Option<Self> {
-        match &field.form {
-            Some(form) => Self::parse(form),
-            None => {
-                let style = match field.columns.first()?.kind {
-                    Kind::Double => Style::Places(3),
-                    Kind::Timestamp => Style::Time { places: 6, zulu: true },
-                    Kind::String | Kind::Int32 | Kind::Int64 => Style::Plain,
-                };
-                Some(Self { style, quoted: false })
-            }
+        if let Some(form) = &field.form {
+            return Self::parse(form);
         }
+        let style = match field.columns.first()?.kind {
+            Kind::Double => Style::Places(3),
+            Kind::Timestamp => Style::Time { places: 6, zulu: true },
+            Kind::String | Kind::Int32 | Kind::Int64 => Style::Plain,
+        };
+        Some(Self { style, quoted: false })
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -140,10 +139,10 @@ impl Token {
         match self.style {
             Style::Plain => form.push('_'),
             Style::Bracketed => form.push_str("[]"),
-            Style::Places(places) => form.push_str(&format!(".{places}")),
+            Style::Places(places) => drop(write!(form, ".{places}")),
             Style::Shortest => form.push('.'),
             Style::Time { places, zulu } => {
-                form.push_str(&format!(":{places}{}", if zulu { "Z" } else { "" }));
+                let _ = write!(form, ":{places}{}", if zulu { "Z" } else { "" });
             }
         }
         form.push_str(quote);
@@ -151,6 +150,11 @@ impl Token {
 }
 
 impl Style {
+    /// Returns the style of a number with this many decimal places, unless there are too many.
+    pub(crate) fn of_places(places: u8) -> Option<Self> {
+        (places <= MAX_PLACES).then_some(Self::Places(places))
+    }
+
     /// Parses a placeholder. Returns the style and the rest of the form.
     fn parse(form: &[u8]) -> Option<(Self, &[u8])> {
         let number = |text: &[u8]| {
@@ -182,7 +186,7 @@ impl Style {
 
 impl Form {
     /// Parses a form of a table's lines. Returns `None` if it is not valid.
-    pub(crate) fn parse(text: &str, writer: &Writer) -> Option<Self> {
+    pub fn parse(text: &str, writer: &Writer) -> Option<Self> {
         let mut rest = text.as_bytes();
         let (mut pieces, mut fields) = (Vec::new(), 0);
         while let Some((&byte, after)) = rest.split_first() {
@@ -196,18 +200,19 @@ impl Form {
                 rest = after;
             }
         }
-        (fields <= writer.sources.len() && text.len() <= MAX_FORM).then_some(Self { pieces, fields })
+        (fields <= writer.sources.len() && text.len() <= MAX_FORM)
+            .then_some(Self { pieces, fields })
     }
 
     /// Returns the number of fields in a line of this form. A form without fields is a blank line.
-    pub(crate) fn fields(&self) -> usize {
+    pub fn fields(&self) -> usize {
         self.fields
     }
 }
 
 impl Writer {
     /// Returns a writer of a table's lines.
-    pub(crate) fn new(table: &Table) -> Self {
+    pub fn new(table: &Table) -> Self {
         let mut sources = Vec::new();
         let mut first = 0;
         for field in &table.fields {
@@ -235,7 +240,7 @@ impl Writer {
     }
 
     /// Returns the usual form of a line with the given number of fields, at most one more than are known.
-    pub(crate) fn usual_form(&self, fields: usize) -> String {
+    pub fn usual_form(&self, fields: usize) -> String {
         let mut form = String::new();
         for field in 0..fields.min(self.sources.len()) {
             if field > 0 {
@@ -248,7 +253,7 @@ impl Writer {
     }
 
     /// Appends a line.
-    pub(crate) fn write_line(&self, form: &Form, row: &impl Row, out: &mut Vec<u8>) {
+    pub fn write_line(&self, form: &Form, row: &impl Row, out: &mut Vec<u8>) {
         for piece in &form.pieces {
             match *piece {
                 Piece::Byte(byte) => out.push(byte),
@@ -294,7 +299,8 @@ impl Writer {
     }
 }
 
-fn write_value(value: Value<'_>, style: Style, out: &mut Vec<u8>) {
+/// Appends a value without any quotes around it.
+pub(crate) fn write_value(value: Value<'_>, style: Style, out: &mut Vec<u8>) {
     match value {
         Value::Null => out.push(b'-'),
         Value::Text(text) => out.extend_from_slice(text),
@@ -436,7 +442,10 @@ mod tests {
         assert_eq!(time(6, true), "2018-07-02T22:22:48.364000Z");
         assert_eq!(time(3, false), "2018-07-02T22:22:48.364");
         assert_eq!(time(0, false), "2018-07-02T22:22:48");
-        assert_eq!(written(Value::Time(-1), Style::Time { places: 6, zulu: true }), "1969-12-31T23:59:59.999999Z");
+        assert_eq!(
+            written(Value::Time(-1), Style::Time { places: 6, zulu: true }),
+            "1969-12-31T23:59:59.999999Z"
+        );
     }
 
     #[test]
@@ -460,8 +469,12 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         let usual = line(&writer.usual_form(12));
-        let expected = "2018-07-02T22:22:48.364000Z lb 2001:db8::1:443 - 0.5 -1 - - - - - \"- - - \"\n";
+        let expected =
+            "2018-07-02T22:22:48.364000Z lb 2001:db8::1:443 - 0.5 -1 - - - - - \"- - - \"\n";
         assert_eq!(usual, expected);
-        assert_eq!(line("  :0  \"_\" [] \r\n"), "  2018-07-02T22:22:48  \"lb\" [2001:db8::1]:443 \r\n");
+        assert_eq!(
+            line("  :0  \"_\" [] \r\n"),
+            "  2018-07-02T22:22:48  \"lb\" [2001:db8::1]:443 \r\n"
+        );
     }
 }

@@ -9,6 +9,9 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 /// Directory of the files of originals in the dataset. It is hidden from query engines.
 pub(crate) const TABLE: &str = "_alb2parquet/originals";
 
+/// Name of the column that contains the bytes of lines.
+pub(crate) const BYTES: &str = "bytes";
+
 /// How lines are written that do not have the usual form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Original {
@@ -16,6 +19,16 @@ pub(crate) enum Original {
     Form(Arc<str>),
     /// The bytes of one line, including its line ending. A line can be split over several originals.
     Bytes(Vec<u8>),
+}
+
+impl Original {
+    /// Returns the length of the form or the bytes.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Form(form) => form.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// Consecutive lines that do not have the usual form.
@@ -36,12 +49,14 @@ pub(crate) fn schema() -> SchemaRef {
         Field::new("line_number", DataType::Int64, true),
         Field::new("lines", DataType::Int64, true),
         Field::new("form", DataType::Utf8, true),
-        Field::new("bytes", DataType::Binary, true),
+        Field::new(BYTES, DataType::Binary, true),
     ]))
 }
 
 /// Returns a record batch of originals, each with the key of its object.
-pub(crate) fn batch<'a>(all: impl IntoIterator<Item = (&'a str, &'a OriginalLines)>) -> RecordBatch {
+pub(crate) fn batch<'a>(
+    all: impl IntoIterator<Item = (&'a str, &'a OriginalLines)>,
+) -> RecordBatch {
     let (mut keys, mut forms) = (StringBuilder::new(), StringBuilder::new());
     let (mut numbers, mut counts) = (Int64Builder::new(), Int64Builder::new());
     let mut texts = BinaryBuilder::new();

@@ -464,7 +464,8 @@ impl Log {
     fn misplaced(&self, dataset: &Dataset, claim: &Claim) -> Option<String> {
         let own = self.partition.log_type.table().name.as_str();
         claim.outputs.iter().find_map(|Output { table, file, .. }| {
-            let is_table = table == own || [reject::TABLE, original::TABLE].contains(&table.as_str());
+            let is_table =
+                table == own || [reject::TABLE, original::TABLE].contains(&table.as_str());
             let (directory, _) = file.key.split();
             if !is_table || directory != dataset.partition(table, &self.partition) {
                 return Some(format!(

@@ -44,6 +44,8 @@ pub(super) struct FieldDictionary {
     shape: Option<Shape>,
     /// Whether a value was rejected since the last call to [`take_rejected`](Self::take_rejected).
     rejected: bool,
+    /// Whether a field was not in its usual form since the last call to [`take_unusual`](Self::take_unusual).
+    unusual: bool,
 }
 
 impl Default for FieldDictionary {
@@ -58,6 +60,7 @@ impl Default for FieldDictionary {
             unique: false,
             shape: None,
             rejected: false,
+            unusual: false,
         }
     }
 }
@@ -76,6 +79,11 @@ impl FieldDictionary {
     /// Returns whether a value was rejected since the last call.
     pub(super) fn take_rejected(&mut self) -> bool {
         mem::take(&mut self.rejected)
+    }
+
+    /// Returns whether a field was not in its usual form since the last call.
+    pub(super) fn take_unusual(&mut self) -> bool {
+        mem::take(&mut self.unusual)
     }
 
     /// Truncates to the first `count` distinct values.
@@ -111,17 +119,20 @@ impl FieldDictionary {
         self.unique |= count > TRIAL && count * 2 > rows;
     }
 
-    /// Appends the indices of the values that `read` extracts from the fields.
+    /// Appends the indices of the values that `read` extracts from the fields. `read` also returns whether the field is
+    /// in its usual form.
     pub(super) fn add_indices(
         &mut self,
         text: &[u8],
         fields: Spans<'_>,
-        read: impl Fn(&[u8], Span) -> Option<Span>,
+        read: impl Fn(&[u8], Span) -> (Option<Span>, bool),
         indices: &mut Vec<i32>,
     ) {
         if self.unique {
             indices.extend(fields.iter().map(|field| {
-                read(text, field).map_or(NULL, |value| self.push(&text[value.range()]))
+                let (value, usual) = read(text, field);
+                self.unusual |= !usual;
+                value.map_or(NULL, |value| self.push(&text[value.range()]))
             }));
             return;
         }
@@ -135,19 +146,27 @@ impl FieldDictionary {
         }
     }
 
-    /// Appends the indices of the parts that `find` locates in the fields.
+    /// Appends the indices of the parts that `find` locates in the fields. `is_usual` returns whether a field is in its
+    /// usual form.
     pub(super) fn add_parts(
         &mut self,
         text: &[u8],
         fields: Spans<'_>,
         find: impl Fn(&[u8]) -> Option<Range<usize>>,
+        is_usual: impl Fn(Span, Option<Span>) -> bool,
         indices: &mut Vec<i32>,
     ) {
-        indices.extend(fields.iter().map(|field| match part::within(text, field, &find) {
-            None => NULL,
-            Some(part) if self.unique => self.push(&text[part.range()]),
-            Some(part) => self.index(text, part, |_, part| Some(part)),
+        let mut usual = true;
+        indices.extend(fields.iter().map(|field| {
+            let part = part::within(text, field, &find);
+            usual &= is_usual(field, part);
+            match part {
+                None => NULL,
+                Some(part) if self.unique => self.push(&text[part.range()]),
+                Some(part) => self.index(text, part, |_, part| (Some(part), true)),
+            }
         }));
+        self.unusual |= !usual;
     }
 
     /// Returns the index of the value that `read` extracts from a field. Equal fields must have equal values.
@@ -160,11 +179,12 @@ impl FieldDictionary {
         &mut self,
         text: &[u8],
         field: Span,
-        read: impl Fn(&[u8], Span) -> Option<Span>,
+        read: impl Fn(&[u8], Span) -> (Option<Span>, bool),
     ) -> i32 {
         if field.len() > Slot::MAX_LEN {
-            return read(text, field)
-                .map_or(NULL, |value| self.index_of_long(&text[value.range()]));
+            let (value, usual) = read(text, field);
+            self.unusual |= !usual;
+            return value.map_or(NULL, |value| self.index_of_long(&text[value.range()]));
         }
         let wanted = Slot::of(text, field);
         let at = self.first_slot(wanted);
@@ -181,7 +201,7 @@ impl FieldDictionary {
         &mut self,
         text: &[u8],
         field: Span,
-        read: impl Fn(&[u8], Span) -> Option<Span>,
+        read: impl Fn(&[u8], Span) -> (Option<Span>, bool),
     ) -> i32 {
         let wanted = Slot::of(text, field);
         let free = match self.find(wanted) {
@@ -189,7 +209,11 @@ impl FieldDictionary {
             Search::Free(at) => Some(at),
             Search::Full => None,
         };
-        let Some(value) = read(text, field) else { return self.occupy(free, wanted, NULL) };
+        let (value, usual) = read(text, field);
+        // No slot contains a field that is not in its usual form, so each of its rows is found.
+        self.unusual |= !usual;
+        let free = free.filter(|_| usual);
+        let Some(value) = value else { return self.occupy(free, wanted, NULL) };
         let value = &text[value.range()];
         if free.is_none() {
             return self.index_of_long(value);
@@ -280,6 +304,11 @@ impl FieldDictionary {
         };
         self.recent[at] = self.stamped(index as i32);
         index as i32
+    }
+
+    /// Returns the value with the given index.
+    pub(super) fn value(&self, index: usize) -> &[u8] {
+        self.values.strings().get(index)
     }
 
     /// Returns the bytes and the offsets of the values, and clears the dictionary.
@@ -437,7 +466,8 @@ mod tests {
         for field in fields {
             let boundaries = [0, field.len() as u32 + 1];
             let fields = Spans::of_one(&boundaries);
-            dictionary.add_indices(field.as_bytes(), fields, tokenizer::value, &mut indices);
+            let read = |text: &[u8], field| (tokenizer::value(text, field), true);
+            dictionary.add_indices(field.as_bytes(), fields, read, &mut indices);
         }
         let (bytes, offsets) = dictionary.take();
         let string = |index: usize| &bytes[offsets[index] as usize..offsets[index + 1] as usize];

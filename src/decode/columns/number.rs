@@ -6,9 +6,13 @@ use arrow::array::{ArrayRef, ArrowPrimitiveType, BooleanBufferBuilder, Primitive
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 
-use crate::decode::columns::{ColumnBuilder, part};
+use crate::decode::columns::{ColumnBuilder, Found, part};
 use crate::decode::tokenizer::{self, Span, Spans};
+use crate::logs::form::{self, Style, Token, Value};
 use crate::util::arena::renew;
+
+/// Initial capacity in bytes for a number as text.
+const MAX_USUAL: usize = 32;
 
 /// The error for text that is not a value of the column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +40,36 @@ pub(crate) trait Parse: Send + Default {
         field: Span,
     ) -> Option<<Self::Type as ArrowPrimitiveType>::Native>;
 
+    /// Returns whether a field that [`quick`](Self::quick) accepts is written in the given style. `field` contains no
+    /// quotes.
+    fn is_usual(style: Style, field: &[u8]) -> bool;
+
+    /// Returns whether a field of any form is written in the given style, with the quotes of its token. May return false
+    /// although it is.
+    #[inline(never)]
+    fn is_usual_value(
+        token: Token,
+        field: &[u8],
+        value: Option<<Self::Type as ArrowPrimitiveType>::Native>,
+    ) -> bool {
+        let inner = if token.quoted {
+            field.strip_prefix(b"\"").and_then(|field| field.strip_suffix(b"\""))
+        } else {
+            Some(field)
+        };
+        inner.is_some_and(|inner| match value {
+            None => field.is_empty() || inner == b"-",
+            Some(value) => {
+                let mut written = Vec::with_capacity(MAX_USUAL);
+                form::write_value(Self::value(value), token.style, &mut written);
+                written == inner
+            }
+        })
+    }
+
+    /// Returns a value for a form.
+    fn value(native: <Self::Type as ArrowPrimitiveType>::Native) -> Value<'static>;
+
     /// Converts an array of the values to its final type.
     fn array(array: PrimitiveArray<Self::Type>) -> ArrayRef {
         Arc::new(array)
@@ -48,11 +82,14 @@ pub(crate) struct NumberBuilder<P: Parse> {
     values: Vec<<P::Type as ArrowPrimitiveType>::Native>,
     /// Indices of the rows that are NULL.
     nulls: Vec<usize>,
+    /// How the field is usually written.
+    token: Token,
 }
 
-impl<P: Parse> Default for NumberBuilder<P> {
-    fn default() -> Self {
-        Self { parse: P::default(), values: Vec::new(), nulls: Vec::new() }
+impl<P: Parse> NumberBuilder<P> {
+    /// Returns a builder for a column whose field is usually written like `token`.
+    pub(crate) fn new(token: Token) -> Self {
+        Self { parse: P::default(), values: Vec::new(), nulls: Vec::new(), token }
     }
 }
 
@@ -61,22 +98,42 @@ impl<P: Parse> ColumnBuilder for NumberBuilder<P> {
         true
     }
 
-    fn append(&mut self, text: &[u8], fields: Spans<'_>, rejected: &mut Vec<usize>) {
-        let Self { parse, values, nulls } = self;
+    fn append(&mut self, text: &[u8], fields: Spans<'_>, found: &mut Found) {
+        let Self { parse, values, nulls, token } = self;
         let rows = values.len();
+        let mut usual = !token.quoted;
         values.extend(fields.iter().enumerate().map(|(index, field)| {
             if let Some(value) = parse.quick(text, field) {
+                usual &= P::is_usual(token.style, &text[field.range()]);
                 return value;
             }
             let value = unusual(parse, text, field).unwrap_or_else(|Rejected| {
-                rejected.push(index);
+                found.rejected.push(index);
                 None
             });
+            if !P::is_usual_value(*token, &text[field.range()], value) {
+                found.unusual.push(index);
+            }
             value.unwrap_or_else(|| {
                 nulls.push(rows + index);
                 Default::default()
             })
         }));
+        if !usual {
+            // Finds the lines again. This is rare, and the loop above stays free of branches.
+            let mut quick = |field| parse.quick(text, field).is_some();
+            found.unusual.extend(fields.iter().enumerate().filter_map(|(index, field)| {
+                let usual = !token.quoted && P::is_usual(token.style, &text[field.range()]);
+                (!usual && quick(field)).then_some(index)
+            }));
+        }
+    }
+
+    fn value(&self, row: usize) -> Value<'_> {
+        if self.nulls.binary_search(&row).is_ok() {
+            return Value::Null;
+        }
+        P::value(self.values[row])
     }
 
     fn accepts(&mut self, text: &[u8], field: Span) -> bool {
@@ -132,6 +189,15 @@ impl Parse for Int32 {
         let digits = last_eight(text, field)?;
         are_digits(digits).then(|| value_of(digits).cast_signed())
     }
+
+    #[inline]
+    fn is_usual(_: Style, field: &[u8]) -> bool {
+        is_usual_integer(field)
+    }
+
+    fn value(native: i32) -> Value<'static> {
+        Value::Integer(native.into())
+    }
 }
 
 /// Parses a 64-bit integer.
@@ -150,6 +216,15 @@ impl Parse for Int64 {
     fn quick(&mut self, text: &[u8], field: Span) -> Option<i64> {
         let digits = last_eight(text, field)?;
         are_digits(digits).then(|| value_of(digits).into())
+    }
+
+    #[inline]
+    fn is_usual(_: Style, field: &[u8]) -> bool {
+        is_usual_integer(field)
+    }
+
+    fn value(native: i64) -> Value<'static> {
+        Value::Integer(native)
     }
 }
 
@@ -175,6 +250,23 @@ impl Parse for Port {
         let digits = padded(u64::from_le_bytes(last), length);
         (length > 0 && are_digits(digits)).then(|| value_of(digits).cast_signed())
     }
+
+    #[inline]
+    fn is_usual(_: Style, field: &[u8]) -> bool {
+        part::colon(field).is_some_and(|colon| is_usual_integer(&field[colon + 1..]))
+    }
+
+    fn is_usual_value(token: Token, field: &[u8], value: Option<i32>) -> bool {
+        match (value, part::colon(field)) {
+            (None, _) => field.is_empty() || field == b"-",
+            (Some(_), Some(colon)) => Int32::is_usual_value(token, &field[colon + 1..], value),
+            (Some(_), None) => false,
+        }
+    }
+
+    fn value(native: i32) -> Value<'static> {
+        Value::Integer(native.into())
+    }
 }
 
 /// Parses a decimal number, such as a duration in seconds.
@@ -198,6 +290,16 @@ impl Parse for Double {
         let word = last_eight(text, field)?;
         fixed_point::<3>(word, field.len()).or_else(|| fixed_point::<6>(word, field.len()))
     }
+
+    #[allow(clippy::inline_always)] // like `quick`
+    #[inline(always)]
+    fn is_usual(style: Style, field: &[u8]) -> bool {
+        is_usual_decimal(style, field)
+    }
+
+    fn value(native: f64) -> Value<'static> {
+        Value::Double(native)
+    }
 }
 
 /// Parses an HTTP status code: three digits.
@@ -215,6 +317,15 @@ impl Parse for HttpStatus {
     #[inline]
     fn quick(&mut self, text: &[u8], field: Span) -> Option<i32> {
         if field.len() == 3 { Int32.quick(text, field) } else { None }
+    }
+
+    #[inline]
+    fn is_usual(_: Style, field: &[u8]) -> bool {
+        is_usual_integer(field)
+    }
+
+    fn value(native: i32) -> Value<'static> {
+        Value::Integer(native.into())
     }
 }
 
@@ -234,6 +345,15 @@ impl Parse for Status {
     #[inline]
     fn quick(&mut self, text: &[u8], field: Span) -> Option<i32> {
         if field.len() <= 3 { Int32.quick(text, field) } else { None }
+    }
+
+    #[inline]
+    fn is_usual(_: Style, field: &[u8]) -> bool {
+        is_usual_integer(field)
+    }
+
+    fn value(native: i32) -> Value<'static> {
+        Value::Integer(native.into())
     }
 }
 
@@ -257,6 +377,34 @@ impl Parse for Seconds {
     fn quick(&mut self, text: &[u8], field: Span) -> Option<f64> {
         Double.quick(text, field)
     }
+
+    #[allow(clippy::inline_always)] // like `quick`
+    #[inline(always)]
+    fn is_usual(style: Style, field: &[u8]) -> bool {
+        is_usual_decimal(style, field)
+    }
+
+    fn value(native: f64) -> Value<'static> {
+        Value::Double(native)
+    }
+}
+
+/// Returns whether digits have no unnecessary zero before them.
+#[inline]
+fn is_usual_integer(digits: &[u8]) -> bool {
+    digits.len() == 1 || digits.first() != Some(&b'0')
+}
+
+/// Returns whether a number with three or six decimal places is written in the given style.
+#[inline]
+fn is_usual_decimal(style: Style, field: &[u8]) -> bool {
+    let [first, second, .., last] = field else { return false };
+    let places = match style {
+        Style::Places(places) => field.iter().rev().nth(places.into()) == Some(&b'.'),
+        Style::Shortest => *last != b'0',
+        _ => false,
+    };
+    places && (*first != b'0' || *second == b'.')
 }
 
 /// Parses an integer with an optional minus sign.

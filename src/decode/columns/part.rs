@@ -5,11 +5,76 @@ use std::ops::Range;
 use memchr::{memchr, memrchr};
 
 use crate::decode::tokenizer::{self, Span};
-use crate::logs::schema::Part;
+use crate::logs::form::Token;
+use crate::logs::schema::{Column, Field, Part};
 
 /// The request field for a connection without HTTP, in the log of a Classic Load Balancer
 /// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html>).
 const NO_REQUEST: &[u8] = b"- - - ";
+
+/// How a text field is usually written.
+#[derive(Debug, Clone)]
+pub(crate) struct Usual {
+    quoted: bool,
+    /// The value of a field whose columns are all NULL, without any quotes around it.
+    null: Box<[u8]>,
+}
+
+impl Usual {
+    /// Returns how a column's field is usually written.
+    pub(crate) fn of(field: &Field, column: &Column, token: Token) -> Self {
+        let null = match column.part {
+            Part::Verb | Part::Url | Part::Protocol => field.null.as_deref().unwrap_or("- - -"),
+            _ => "-",
+        };
+        Self { quoted: token.quoted, null: null.as_bytes().into() }
+    }
+
+    /// Returns how a column is written that contains its field unchanged.
+    pub(crate) fn unchanged() -> Self {
+        Self { quoted: false, null: Box::default() }
+    }
+
+    /// Returns whether a field with this value is written in its usual form, as far as this part of it is concerned. May
+    /// return false although it is.
+    #[allow(clippy::inline_always)] // like `of`
+    #[inline(always)]
+    pub(super) fn is_usual(
+        &self,
+        part: Part,
+        text: &[u8],
+        field: Span,
+        value: Option<Span>,
+    ) -> bool {
+        let quote = u32::from(self.quoted);
+        match (part, value) {
+            // The other parts of the request are next to the URL.
+            (Part::Verbatim, _) | (Part::Url, Some(_)) => true,
+            (_, None) => self.is_usual_null(part, &text[field.range()]),
+            // A bracket before the address also moves its start.
+            (Part::Whole | Part::Address | Part::Verb, Some(value)) => {
+                value.start - field.start == quote
+            }
+            (Part::Protocol, Some(value)) => field.end - value.end == quote,
+            (Part::Port | Part::NotBefore | Part::NotAfter, Some(_)) => false,
+        }
+    }
+
+    fn is_usual_null(&self, part: Part, field: &[u8]) -> bool {
+        let inner = match field {
+            [] => return true,
+            [b'"', inner @ .., b'"'] if self.quoted => inner,
+            inner if !self.quoted => inner,
+            _ => return false,
+        };
+        *inner == *self.null
+            || match part {
+                Part::Verb => inner.starts_with(b"- "),
+                Part::Protocol => inner.ends_with(b" -"),
+                _ => false,
+            }
+    }
+}
 
 /// Returns a part of a field, or `None` if it is missing or `-`.
 ///

@@ -8,8 +8,10 @@ use arrow::datatypes::Int32Type;
 use wide::i32x8;
 
 use crate::decode::columns::dictionary::{FieldDictionary, NULL, REJECTED};
-use crate::decode::columns::{ColumnBuilder, part};
+use crate::decode::columns::part::{self, Usual};
+use crate::decode::columns::{ColumnBuilder, Found};
 use crate::decode::tokenizer::{self, Span, Spans};
+use crate::logs::form::Value;
 use crate::logs::schema::{Part, Shape};
 use crate::util::arena::{Arena, renew};
 
@@ -23,6 +25,8 @@ pub(crate) struct DictionaryBuilder {
     part: Option<Part>,
     /// The shape that values must match, if there is one.
     shape: Option<Shape>,
+    /// How the field is usually written.
+    usual: Usual,
     indices: Vec<i32>,
     dictionary: FieldDictionary,
     /// Number of distinct values before the last append.
@@ -31,18 +35,18 @@ pub(crate) struct DictionaryBuilder {
 
 impl DictionaryBuilder {
     /// Returns a builder for a column that contains a part of its field.
-    pub(crate) fn of_part(part: Part, shape: Option<Shape>) -> Self {
-        Self::new(Some(part), shape)
+    pub(crate) fn of_part(part: Part, shape: Option<Shape>, usual: Usual) -> Self {
+        Self::new(Some(part), shape, usual)
     }
 
     /// Returns a builder for a column that contains its field unchanged, and NULL if the field is empty.
     pub(crate) fn verbatim() -> Self {
-        Self::new(None, None)
+        Self::new(None, None, Usual::unchanged())
     }
 
-    fn new(part: Option<Part>, shape: Option<Shape>) -> Self {
+    fn new(part: Option<Part>, shape: Option<Shape>, usual: Usual) -> Self {
         let dictionary = FieldDictionary::of_shape(shape);
-        Self { part, shape, indices: Vec::new(), dictionary, distinct: 0 }
+        Self { part, shape, usual, indices: Vec::new(), dictionary, distinct: 0 }
     }
 
     /// Appends a value `count` times.
@@ -59,20 +63,41 @@ impl ColumnBuilder for DictionaryBuilder {
         self.shape.is_some()
     }
 
-    fn append(&mut self, text: &[u8], fields: Spans<'_>, rejected: &mut Vec<usize>) {
-        let Self { part, indices, dictionary, .. } = self;
+    fn append(&mut self, text: &[u8], fields: Spans<'_>, found: &mut Found) {
+        let Self { part, usual, indices, dictionary, .. } = self;
         let rows = indices.len();
         self.distinct = dictionary.len();
         dictionary.stop_interning_if_unique(rows);
         match *part {
             None => dictionary.add_indices(text, fields, unless_empty, indices),
-            Some(Part::Whole) => dictionary.add_indices(text, fields, tokenizer::value, indices),
-            Some(Part::Verbatim) => dictionary.add_indices(text, fields, part::verbatim, indices),
+            Some(Part::Whole) => {
+                let read = |text: &[u8], field| {
+                    let value = tokenizer::value(text, field);
+                    (value, usual.is_usual(Part::Whole, text, field, value))
+                };
+                dictionary.add_indices(text, fields, read, indices);
+            }
+            Some(Part::Verbatim) => {
+                let read = |text: &[u8], field| (part::verbatim(text, field), true);
+                dictionary.add_indices(text, fields, read, indices);
+            }
             // One loop for each part avoids a branch for each row.
-            Some(Part::Address) => dictionary.add_parts(text, fields, part::address, indices),
-            Some(Part::Verb) => dictionary.add_parts(text, fields, part::verb, indices),
-            Some(Part::Url) => dictionary.add_parts(text, fields, part::url, indices),
-            Some(Part::Protocol) => dictionary.add_parts(text, fields, part::protocol, indices),
+            Some(Part::Address) => {
+                let is_usual = |field, value| usual.is_usual(Part::Address, text, field, value);
+                dictionary.add_parts(text, fields, part::address, is_usual, indices);
+            }
+            Some(Part::Verb) => {
+                let is_usual = |field, value| usual.is_usual(Part::Verb, text, field, value);
+                dictionary.add_parts(text, fields, part::verb, is_usual, indices);
+            }
+            Some(Part::Url) => {
+                let is_usual = |field, value| usual.is_usual(Part::Url, text, field, value);
+                dictionary.add_parts(text, fields, part::url, is_usual, indices);
+            }
+            Some(Part::Protocol) => {
+                let is_usual = |field, value| usual.is_usual(Part::Protocol, text, field, value);
+                dictionary.add_parts(text, fields, part::protocol, is_usual, indices);
+            }
             Some(part @ (Part::Port | Part::NotBefore | Part::NotAfter)) => {
                 unreachable!("{part:?} is not text")
             }
@@ -80,7 +105,18 @@ impl ColumnBuilder for DictionaryBuilder {
         // A rejected value never enters the dictionary, so rows with known values need no check.
         if dictionary.take_rejected() {
             let lines = indices[rows..].iter().enumerate();
-            rejected.extend(lines.filter(|&(_, &index)| index == REJECTED).map(|(line, _)| line));
+            let lines = lines.filter(|&(_, &index)| index == REJECTED);
+            found.rejected.extend(lines.map(|(line, _)| line));
+        }
+        if dictionary.take_unusual() {
+            found.unusual.extend(unusual(usual, part.unwrap_or_default(), text, fields));
+        }
+    }
+
+    fn value(&self, row: usize) -> Value<'_> {
+        match usize::try_from(self.indices[row]) {
+            Ok(index) => Value::Text(self.dictionary.value(index)),
+            Err(_) => Value::Null,
         }
     }
 
@@ -130,22 +166,37 @@ fn take_nulls(indices: &mut [i32]) -> Option<NullBuffer> {
 }
 
 #[inline]
-fn unless_empty(_: &[u8], field: Span) -> Option<Span> {
-    (!field.is_empty()).then_some(field)
+fn unless_empty(_: &[u8], field: Span) -> (Option<Span>, bool) {
+    ((!field.is_empty()).then_some(field), true)
+}
+
+/// Returns the indices of the fields that are not in their usual form.
+fn unusual(
+    usual: &Usual,
+    part: Part,
+    text: &[u8],
+    fields: Spans<'_>,
+) -> impl Iterator<Item = usize> {
+    fields.iter().enumerate().filter_map(move |(index, field)| {
+        let value = part::of(part, text, field);
+        (!usual.is_usual(part, text, field, value)).then_some(index)
+    })
 }
 
 /// Builds a text column whose values do not repeat.
 pub(crate) struct StringBuilder {
     part: Part,
     shape: Option<Shape>,
+    /// How the field is usually written.
+    usual: Usual,
     values: Arena,
     nulls: NullBufferBuilder,
 }
 
 impl StringBuilder {
     /// Returns a builder for a column that contains a part of its field.
-    pub(crate) fn new(part: Part, shape: Option<Shape>) -> Self {
-        Self { part, shape, values: Arena::default(), nulls: NullBufferBuilder::new(0) }
+    pub(crate) fn new(part: Part, shape: Option<Shape>, usual: Usual) -> Self {
+        Self { part, shape, usual, values: Arena::default(), nulls: NullBufferBuilder::new(0) }
     }
 }
 
@@ -154,16 +205,23 @@ impl ColumnBuilder for StringBuilder {
         self.shape.is_some()
     }
 
-    fn append(&mut self, text: &[u8], fields: Spans<'_>, rejected: &mut Vec<usize>) {
+    fn append(&mut self, text: &[u8], fields: Spans<'_>, found: &mut Found) {
         for (index, field) in fields.iter().enumerate() {
             let value = part::of(self.part, text, field);
+            if !self.usual.is_usual(self.part, text, field, value) {
+                found.unusual.push(index);
+            }
             let bytes = &text[value.unwrap_or_default().range()];
             if self.shape.is_some_and(|shape| !shape.is_usual(bytes) && !shape.fits(bytes)) {
-                rejected.push(index);
+                found.rejected.push(index);
             }
             self.values.push(bytes);
             self.nulls.append(value.is_some());
         }
+    }
+
+    fn value(&self, row: usize) -> Value<'_> {
+        if self.nulls.is_valid(row) { Value::Text(self.values.get(row)) } else { Value::Null }
     }
 
     fn accepts(&mut self, text: &[u8], field: Span) -> bool {

@@ -8,6 +8,7 @@ use chrono::NaiveDate;
 
 use crate::decode::columns::number::{Parse, Rejected, ZEROS, are_digits, value_of};
 use crate::decode::tokenizer::Span;
+use crate::logs::form::{Style, Value};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -58,6 +59,19 @@ impl Parse for Timestamp {
             _ => return None,
         };
         Some(self.seconds(whole).ok()? + micros)
+    }
+
+    #[inline]
+    fn is_usual(style: Style, field: &[u8]) -> bool {
+        match style {
+            Style::Time { places: 6, zulu: true } => field.len() == WITH_MICROS,
+            Style::Time { places: 0, zulu: false } => field.len() == WITHOUT_FRACTION,
+            _ => false,
+        }
+    }
+
+    fn value(native: i64) -> Value<'static> {
+        Value::Time(native)
     }
 
     fn array(array: PrimitiveArray<TimestampMicrosecondType>) -> ArrayRef {

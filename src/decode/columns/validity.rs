@@ -8,6 +8,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use crate::decode::columns::number::{Parse, Rejected};
 use crate::decode::columns::timestamp::Timestamp;
 use crate::decode::tokenizer::Span;
+use crate::logs::form::{Style, Token, Value};
 
 /// Parses the start of a validity.
 #[derive(Debug, Default)]
@@ -22,6 +23,19 @@ impl Parse for NotBefore {
 
     fn quick(&mut self, _: &[u8], _: Span) -> Option<i64> {
         None
+    }
+
+    fn is_usual(_: Style, _: &[u8]) -> bool {
+        true
+    }
+
+    // The line is written from the column that contains the field as logged.
+    fn is_usual_value(_: Token, _: &[u8], _: Option<i64>) -> bool {
+        true
+    }
+
+    fn value(native: i64) -> Value<'static> {
+        Value::Time(native)
     }
 
     fn array(array: PrimitiveArray<TimestampMicrosecondType>) -> ArrayRef {
@@ -42,6 +56,19 @@ impl Parse for NotAfter {
 
     fn quick(&mut self, _: &[u8], _: Span) -> Option<i64> {
         None
+    }
+
+    fn is_usual(_: Style, _: &[u8]) -> bool {
+        true
+    }
+
+    // The line is written from the column that contains the field as logged.
+    fn is_usual_value(_: Token, _: &[u8], _: Option<i64>) -> bool {
+        true
+    }
+
+    fn value(native: i64) -> Value<'static> {
+        Value::Time(native)
     }
 
     fn array(array: PrimitiveArray<TimestampMicrosecondType>) -> ArrayRef {

@@ -12,7 +12,7 @@ const MAX_RUNS: usize = 1024;
 
 /// Blank lines, as runs of lines with the same line ending.
 #[derive(Debug, Default)]
-pub(super) struct BlankLines {
+pub struct BlankLines {
     /// The runs, in the order of the text.
     runs: VecDeque<Run>,
 }
@@ -42,6 +42,12 @@ impl BlankLines {
     /// Returns whether there are no blank lines.
     pub(super) fn is_empty(&self) -> bool {
         self.runs.is_empty()
+    }
+
+    /// Returns the runs: a line, and how often it is repeated.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let text = |line: &'static [u8]| if line.len() == 1 { "\n" } else { "\r\n" };
+        self.runs.iter().map(move |run| (text(run.line), run.count))
     }
 
     /// Returns the total length of the lines in bytes.
