@@ -21,6 +21,7 @@ mod remove;
 mod repair;
 mod report;
 mod resolve;
+mod restore;
 mod signals;
 mod summary;
 mod terminal;
@@ -51,6 +52,7 @@ use crate::cli::progress::Messages;
 use crate::cli::remove::Remove;
 use crate::cli::repair::Repair;
 use crate::cli::report::Report;
+use crate::cli::restore::Restore;
 use crate::cli::signals::{GRACE, Signals};
 use crate::cli::verify::Verify;
 use crate::dataset::layout::FORMAT_VERSIONS;
@@ -108,6 +110,7 @@ enum Command {
     Convert(Convert),
     Verify(Verify),
     Report(Report),
+    Restore(Restore),
     Accept(Accept),
     Remove(Remove),
     Repair(Repair),
@@ -181,6 +184,7 @@ impl Command {
             Self::Plan(_)
             | Self::Verify(_)
             | Self::Report(_)
+            | Self::Restore(_)
             | Self::Accept(_)
             | Self::Remove(_)
             | Self::Repair(_)
@@ -213,6 +217,7 @@ impl Command {
             Self::Convert(_) => "conversion interrupted; the same command continues it",
             Self::Verify(_) => "verification interrupted",
             Self::Report(_) => "report interrupted",
+            Self::Restore(_) => "restoration interrupted; the same command continues it",
             Self::Remove(_) => "removal interrupted; the same command finishes it",
             Self::Clean(_) => "cleaning interrupted; the same command finishes it",
             Self::Repair(_) => "repair interrupted; the same command finishes it",
@@ -229,6 +234,7 @@ impl Command {
             | Self::Convert(_)
             | Self::Verify(_)
             | Self::Report(_)
+            | Self::Restore(_)
             | Self::Remove(_) => GRACE,
             _ => Duration::ZERO,
         }
@@ -317,6 +323,7 @@ pub fn main() -> ExitCode {
         Command::Convert(convert) => convert.run(&signals),
         Command::Verify(verify) => verify.run(&signals),
         Command::Report(report) => report.run(&signals),
+        Command::Restore(restore) => restore.run(&signals),
         Command::Accept(accept) => accept.run(&signals),
         Command::Remove(remove) => remove.run(&signals),
         Command::Repair(repair) => repair.run(),

@@ -4,5 +4,6 @@ pub(crate) mod accept;
 pub(crate) mod clean;
 pub(crate) mod remove;
 pub(crate) mod repair;
+pub(crate) mod restore;
 pub(crate) mod retire;
 pub(crate) mod verify;

@@ -184,6 +184,15 @@ pub(super) fn random_name() -> anyhow::Result<String> {
     hash::random_name().context("cannot generate a random name for this run")
 }
 
+/// Fails if the dataset is redacted, because the original objects can then not be restored.
+pub(super) fn refuse_redacted(dataset: &Dataset) -> anyhow::Result<()> {
+    if !dataset.redaction().is_empty() {
+        let name = dataset.target().name("");
+        bail!("{name} is redacted, so the original objects cannot be restored from it");
+    }
+    Ok(())
+}
+
 /// Parses the value of `--out`. A path that is not valid UTF-8 is a local path.
 pub(super) fn place_of(out: &Path) -> anyhow::Result<Place> {
     let Some(name) = out.to_str() else { return Ok(Place::Local(out.to_owned())) };

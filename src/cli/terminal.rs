@@ -63,7 +63,7 @@ fn print_bytes(bytes: &[u8]) -> Result<(), StdoutError> {
 
 /// Converts an error from writing to stdout. A closed pipe is not an error: the reader, such as `head`, does not need
 /// more output.
-fn printed(result: io::Result<()>) -> Result<(), StdoutError> {
+pub(super) fn printed(result: io::Result<()>) -> Result<(), StdoutError> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(StdoutError { error, done: None })

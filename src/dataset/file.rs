@@ -2,10 +2,12 @@
 //! no code with the encoder.
 
 use std::io::{self, BufReader, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::Context;
-use bytes::Bytes;
+use bytes::buf::Reader;
+use bytes::{Buf, Bytes};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::{ChunkReader, Length};
@@ -37,7 +39,12 @@ impl PublishedFile {
 
     /// Returns a reader for a file, given its key and its size in bytes. Does not access the file yet.
     pub fn of(dataset: &Dataset, key: FileKey, size: u64) -> Self {
-        Self { target: Arc::clone(dataset.target()), key, size }
+        Self::in_target(dataset.target(), key, size)
+    }
+
+    /// Returns a reader for a file in any target.
+    pub fn in_target(target: &Arc<dyn Target>, key: FileKey, size: u64) -> Self {
+        Self { target: Arc::clone(target), key, size }
     }
 
     /// Reads the claim that is embedded in the file. The returned claim has no outputs.
@@ -78,6 +85,17 @@ impl PublishedFile {
         }
     }
 
+    /// Reads a range of the file with one request.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the range is not in the file, or cannot be read.
+    pub fn section(&self, range: Range<u64>) -> anyhow::Result<Section> {
+        anyhow::ensure!(range.start <= range.end && range.end <= self.size, "is not in the file");
+        let (start, size) = (range.start, self.size);
+        Ok(Section { bytes: self.target.get_range(&self.key, range)?, start, size })
+    }
+
     /// Reads the whole file and hashes it.
     ///
     /// # Errors
@@ -115,6 +133,39 @@ impl ChunkReader for PublishedFile {
         }
         let bytes = self.target.get_range(&self.key, start..start + length as u64);
         bytes.map_err(|error| ParquetError::General(format!("{:#}", anyhow::Error::from(error))))
+    }
+}
+
+/// A range of a published file, in memory. Reads outside of the range fail.
+pub struct Section {
+    bytes: Bytes,
+    start: u64,
+    /// Size of the file in bytes.
+    size: u64,
+}
+
+impl Length for Section {
+    fn len(&self) -> u64 {
+        self.size
+    }
+}
+
+impl ChunkReader for Section {
+    type T = Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        let end = self.start + self.bytes.len() as u64;
+        let length = end.checked_sub(start).unwrap_or_default() as usize;
+        Ok(self.get_bytes(start, length)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let start = start.checked_sub(self.start).map(|start| start as usize);
+        let range = start.and_then(|start| Some(start..start.checked_add(length)?));
+        let range = range.filter(|range| range.end <= self.bytes.len());
+        let range = range
+            .ok_or_else(|| ParquetError::EOF("a page is outside of its row group".to_owned()))?;
+        Ok(self.bytes.slice(range))
     }
 }
 

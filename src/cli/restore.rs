@@ -1,0 +1,133 @@
+//! The `restore` command.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use chrono::NaiveDate;
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount};
+
+use crate::cli::options::{self, Partitions, Stores};
+use crate::cli::signals::Signals;
+use crate::cli::terminal::{self, MAX_SHOWN, StdoutError, print_json, print_line};
+use crate::cli::{DONE, OBJECTS, resolve};
+use crate::maintain::restore::{Failed, Restoration, Summary};
+use crate::store::Place;
+
+const AFTER: &str = "\
+Exit codes:
+  0  all objects were restored
+  2  some objects could not be restored; each is listed with the reason
+  3  fatal error: the dataset is redacted or cannot be read, or stdout cannot be written
+
+Examples:
+  alb2parquet restore lake --out logs
+  alb2parquet restore s3://my-lake/alb --out s3://my-restored-logs --from 2025-07-01 --to 2025-07-31
+  alb2parquet restore lake --out - --account 123456789012 --from 2025-07-19 --to 2025-07-19 | grep /login";
+
+/// Directory of unfinished files, relative to the destination.
+const STAGING: &str = ".alb2parquet-restore";
+
+/// Restore the original objects from a dataset
+///
+/// Each object is written under its key, as gzip, and as text if it was not compressed. Its text is the same as that of
+/// the original, byte for byte: it is compared with the CRC-32 and the length in the dataset before it gets its name.
+///
+/// The command never overwrites an object. If an object with the same text exists, it is counted as existing, so an
+/// interrupted restoration can be repeated. Objects that cannot be restored are listed with the reason: they were
+/// damaged, or a version that did not keep originals converted them. A redacted dataset cannot be restored.
+///
+/// See docs/archive.md.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(super) struct Restore {
+    /// Directory or URL of the dataset
+    #[arg(value_name = "DATASET")]
+    pub(super) dataset: PathBuf,
+
+    /// Directory or URL for the objects, or - to write their text to stdout
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: PathBuf,
+
+    /// URL, key or file name of an object to restore (repeatable) [default: all]
+    #[arg(long, value_name = "KEY")]
+    pub(super) object: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) partitions: Partitions,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
+
+    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday
+    #[arg(long, value_name = "DAY", value_parser = options::day)]
+    pub(super) to: Option<NaiveDate>,
+
+    /// Print the result as one JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Restore {
+    pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
+        let to_stdout = self.out.as_os_str() == "-";
+        if to_stdout && self.json {
+            bail!("--out - writes the text to stdout, so --json cannot print the result there");
+        }
+        let selection = resolve::selection(&self.partitions, self.to)?;
+        let network = resolve::network(&self.stores, print_line)?;
+        let place = resolve::place_of(&self.out)?;
+        if !to_stdout && resolve::place_of(&self.dataset)?.holds(&place) {
+            let (out, dataset) = (self.out.display(), self.dataset.display());
+            bail!("--out {out} is inside the dataset {dataset}: choose another --out");
+        }
+        let dataset = resolve::find_dataset(&self.dataset, &network)?;
+        resolve::refuse_redacted(&dataset)?;
+        let restoration = Restoration {
+            dataset: &dataset,
+            selection: &selection,
+            objects: &self.object,
+            stop: signals.stop(),
+        };
+        let summary = if to_stdout {
+            let mut stdout = io::stdout().lock();
+            let (summary, written) = restoration.to_stream(&mut stdout)?;
+            terminal::printed(written)?;
+            summary
+        } else {
+            let target = place.target(STAGING, &resolve::random_name()?, &network)?;
+            let restored = restoration.to_target(&target);
+            if let Place::Local(directory) = &place {
+                // The directory is not empty if another run uses it, too.
+                let _ = fs::remove_dir(directory.join(STAGING));
+            }
+            restored?
+        };
+        print(&summary);
+        if self.json {
+            print_json(&summary).map_err(StdoutError::finished)?;
+        }
+        Ok(if summary.failures.is_empty() { DONE } else { OBJECTS })
+    }
+}
+
+fn print(summary: &Summary) {
+    let Summary { objects, restored, existed, bytes, failures } = summary;
+    print_line(&format!(
+        "objects     {} selected, {} restored, {} existed, {} failed",
+        HumanCount(*objects),
+        HumanCount(*restored),
+        HumanCount(*existed),
+        HumanCount(failures.len() as u64)
+    ));
+    print_line(&format!("text        {} restored", HumanBytes(*bytes)));
+    for Failed { object, reason, error } in failures.iter().take(MAX_SHOWN) {
+        print_line(&format!("{reason}: {object}: {error}"));
+    }
+    let more = failures.len().saturating_sub(MAX_SHOWN);
+    if more > 0 {
+        print_line(&format!("and {more} more failures; --json lists all"));
+    }
+}
