@@ -17,6 +17,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::dataset::claim::{Amended, Claim, Hints, Log, Record, State};
+use crate::dataset::file::PublishedFile;
 use crate::dataset::held::HeldObject;
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::key::{Key, Partition};
@@ -25,15 +26,16 @@ use crate::plan::{Failure, Remedy, Scope, Selection};
 use crate::store::{Cause, Current, Deletion, Listed, Source, StoreError};
 use crate::util::threads;
 
-pub(crate) use crate::maintain::retire::manifest::{Manifest, ManifestError};
+pub use crate::maintain::retire::manifest::{Manifest, ManifestError};
 
 /// Maximum number of objects per log entry and request.
 const OBJECTS_AT_ONCE: usize = 1000;
 
 /// Restores the objects of a claim in memory, and compares them with the claim. Returns the results by index in
 /// [`Claim::objects`]; an object without a result is not proved.
-pub type Prove = dyn Fn(&Dataset, &Partition, &Claim, &AtomicBool) -> anyhow::Result<Vec<(usize, Result<(), String>)>>
-    + Sync;
+pub type Prove<'a> = dyn Fn(&Dataset, &Partition, &Claim, &AtomicBool) -> anyhow::Result<Vec<(usize, Result<(), String>)>>
+    + Sync
+    + 'a;
 
 /// A retirement that is ready to run.
 pub struct Retirement<'a> {
@@ -48,7 +50,7 @@ pub struct Retirement<'a> {
     /// Maximum age of the recorded proofs that are used. If `None`, each claim is proved again.
     pub proof_age: Option<Duration>,
     /// Proves claims.
-    pub prove: &'a Prove,
+    pub prove: &'a Prove<'a>,
     /// Stops the retirement when set.
     pub stop: &'a AtomicBool,
 }
@@ -289,9 +291,7 @@ impl Retirement<'_> {
                     return Err(RetireError::Interrupted);
                 }
                 if !self.act(&mut log, number, &claim, some, &mut summary)? {
-                    let error = "another run removes the partition, or its files are gone";
-                    summary.failures.push(Failure::new(log.name(self.dataset, number), error));
-                    return Ok(summary);
+                    break;
                 }
             }
         }
@@ -396,12 +396,15 @@ impl Retirement<'_> {
         mut objects: Vec<Unchanged>,
         summary: &mut Summary,
     ) -> Result<Vec<Unchanged>, RetireError> {
-        let proof = match proofs.find(self.dataset, number, claim)? {
-            Some(proof) => {
-                summary.proofs_used += 1;
-                proof
-            }
-            None => match (self.prove)(self.dataset, log.partition(), claim, self.stop) {
+        let proof = if let Some(proof) = proofs.find(self.dataset, number, claim)? {
+            summary.proofs_used += 1;
+            proof
+        } else {
+            let proved = match self.damage(claim, true)? {
+                Some(problem) => Err(anyhow::Error::msg(problem)),
+                None => (self.prove)(self.dataset, log.partition(), claim, self.stop),
+            };
+            match proved {
                 Ok(results) => {
                     summary.claims_proved += 1;
                     proofs.record(self.dataset, number, claim, results)?
@@ -411,11 +414,10 @@ impl Retirement<'_> {
                 }
                 Err(error) => {
                     let name = log.name(self.dataset, number);
-                    let error = format!("the objects of this claim cannot be restored: {error:#}");
-                    summary.failures.push(Failure::new(name, error));
+                    summary.failures.push(Failure::new(name, format!("{error:#}")));
                     return Ok(Vec::new());
                 }
-            },
+            }
         };
         objects.retain(|object| match proof.problem(&object.name) {
             None => true,
@@ -426,6 +428,29 @@ impl Retirement<'_> {
             }
         });
         Ok(objects)
+    }
+
+    /// Describes the first file of a claim that is not the file in the claim. If `whole` is set, compares all bytes.
+    ///
+    /// A proof reads only the parts that restore the text. Damage elsewhere would not affect it, but the source may be
+    /// needed to repair the dataset.
+    fn damage(&self, claim: &Claim, whole: bool) -> Result<Option<String>, DatasetError> {
+        for output in &claim.outputs {
+            let name = self.dataset.target().name(&output.file.key);
+            match self.dataset.target().size(&output.file.key)? {
+                None => return Ok(Some(format!("{name} is gone"))),
+                Some(size) if size != output.file.size => {
+                    return Ok(Some(format!("{name} has {size} bytes instead of {}", output.file.size)));
+                }
+                Some(_) if !whole => {}
+                Some(_) => {
+                    if PublishedFile::new(self.dataset, output).sha256()? != output.file.sha256 {
+                        return Ok(Some(format!("{name} does not match the SHA-256 in its claim")));
+                    }
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Lists or deletes objects that are proved. Returns `false` if the dataset no longer holds them.
@@ -443,11 +468,9 @@ impl Retirement<'_> {
             Action::Delete => true,
         };
         if is_recorded {
-            for output in &claim.outputs {
-                let size = self.dataset.target().size(&output.file.key);
-                if size.map_err(DatasetError::from)? != Some(output.file.size) {
-                    return Ok(false);
-                }
+            if let Some(problem) = self.damage(claim, false)? {
+                summary.failures.push(Failure::new(log.name(self.dataset, number), problem));
+                return Ok(false);
             }
             // Objects that an earlier run recorded are recorded again, because the new entry also shows that no other
             // run has removed the claim since its log was read.
@@ -458,6 +481,8 @@ impl Retirement<'_> {
                 ..Amended::default()
             });
             if !log.retire(self.dataset, retired.collect())? {
+                let problem = "another run removes its objects from the dataset";
+                summary.failures.push(Failure::new(log.name(self.dataset, number), problem));
                 return Ok(false);
             }
             summary.recorded += objects.len() as u64;
