@@ -112,6 +112,10 @@ pub struct Written {
     pub reject_files: u64,
     /// Size of the reject files in bytes.
     pub reject_bytes: u64,
+    /// Number of files of originals.
+    pub original_files: u64,
+    /// Size of the files of originals in bytes.
+    pub original_bytes: u64,
     /// Number of row files with the `compact` profile.
     pub compact_files: u64,
 }
@@ -203,11 +207,18 @@ impl Written {
         self.bytes += other.bytes;
         self.reject_files += other.reject_files;
         self.reject_bytes += other.reject_bytes;
+        self.original_files += other.original_files;
+        self.original_bytes += other.original_bytes;
         self.compact_files += other.compact_files;
+    }
+
+    /// Returns the number of all files.
+    pub fn all_files(&self) -> u64 {
+        self.files + self.reject_files + self.original_files
     }
 
     /// Returns the size of all files in bytes.
     pub fn all_bytes(&self) -> u64 {
-        self.bytes + self.reject_bytes
+        self.bytes + self.reject_bytes + self.original_bytes
     }
 }

@@ -14,7 +14,7 @@ mod damage;
 pub(crate) mod random;
 mod store;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::env;
 use std::io::{Read as _, Write};
 use std::mem;
@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use alb2parquet::internals::convert::tally::Tally;
 use alb2parquet::internals::convert::touched::{Compared, Comparison};
 use alb2parquet::internals::convert::{Conversion, Observer, Read};
-use alb2parquet::internals::dataset::claim::{Claim, Output};
+use alb2parquet::internals::dataset::claim::{Claim, Hints, Log, Output};
 use alb2parquet::internals::dataset::layout::{Dataset, Layout, Opening, STAGING};
 use alb2parquet::internals::dataset::ledger::{Committed, Ledger};
 use alb2parquet::internals::encode::profile::Profile;
@@ -49,7 +49,8 @@ use crate::support::{good_lines, gzip, key_on};
 
 /// Default number of seeds.
 const SEEDS: u64 = 1000;
-const TABLES: [&str; 2] = ["elb_rejects", "alb_access_logs"];
+/// The tables in the order in which their files are published.
+const TABLES: [&str; 3] = ["_alb2parquet/originals", "elb_rejects", "alb_access_logs"];
 const DAYS: [&str; 2] = ["2025/07/18", "2025/07/19"];
 
 /// A source object.
@@ -239,10 +240,14 @@ fn stage(
         let mut text = String::new();
         GzDecoder::new(&bytes[..]).read_to_string(&mut text)?;
         for (number, line) in text.lines().enumerate() {
-            let table = TABLES[1 - number % 2];
+            let table = TABLES[2 - number % 2];
             let text = tables.entry(table).or_default();
             text.push_str(line);
             text.push('\n');
+        }
+        if has_originals(object.listed.name()) {
+            tables.entry(TABLES[0]).or_default().push_str("original\n");
+            claim.originals += 1;
         }
         let lines = text.lines().count() as u64;
         let url = source.url(&object.listed);
@@ -255,7 +260,8 @@ fn stage(
     let mut writings = Vec::new();
     for table in TABLES {
         let Some(text) = tables.remove(table) else { continue };
-        let key = dataset.file(table, &batch.partition, &name);
+        let prefix = if table == TABLES[0] { "access-" } else { "" };
+        let key = dataset.file(table, &batch.partition, &format!("{prefix}{name}"));
         let mut writing = Writing::begin(dataset.target(), key)?;
         writing.write_all(text.as_bytes())?;
         let rows = text.lines().count() as u64;
@@ -263,6 +269,34 @@ fn stage(
         writings.push(writing);
     }
     Ok((claim, writings))
+}
+
+/// Returns whether the simulated conversion writes an original for an object with this name: for about half of them.
+fn has_originals(name: &str) -> bool {
+    name.bytes().map(u64::from).sum::<u64>().is_multiple_of(2)
+}
+
+/// Describes how the files of originals differ from those that the claims name. Each claim has such a file if and only
+/// if it has an object with originals.
+fn compare_originals(world: &World) -> anyhow::Result<Option<String>> {
+    let dataset = world.dataset(0, "reader".to_owned(), &Arc::default())?;
+    let hints = Hints::list(&dataset)?;
+    let mut claimed = BTreeSet::new();
+    for partition in hints.partitions() {
+        for (_, claim) in Log::read(&dataset, partition, &hints)?.holding() {
+            let count = claim.objects.iter().filter(|object| has_originals(&object.name)).count();
+            let rows: u64 = claim.outputs.iter().filter(|o| o.has_originals()).map(|o| o.rows).sum();
+            if (rows, claim.originals) != (count as u64, count as u64) {
+                return Ok(Some(format!("a claim has {rows} originals instead of {count}")));
+            }
+            let outputs = claim.outputs.iter().filter(|output| output.has_originals());
+            claimed.extend(outputs.map(|output| output.file.key.to_string()));
+        }
+    }
+    let listed = dataset.target().list(TABLES[0])?;
+    let listed: BTreeSet<String> = listed.into_iter().map(|stored| stored.key).collect();
+    let differ = format!("files of originals: {listed:?}, but the claims name {claimed:?}");
+    Ok((listed != claimed).then_some(differ))
 }
 
 /// The result of running a seed.
@@ -344,6 +378,9 @@ fn run_seed(seed: u64, trace: bool, aborts: bool) -> Outcome {
         }
         Ok(left) => failures = left,
         Err(error) => violation = Some(format!("the last run fails: {error:#}")),
+    }
+    if !is_damaged && violation.is_none() {
+        violation = compare_originals(&world).unwrap();
     }
     world.scheduler.leave(0);
     let mut state = world.scheduler.state();

@@ -23,7 +23,8 @@ Examples:
 
 /// Remove staged files and uploads of crashed runs
 ///
-/// Files and uploads that belong to a claim are kept.
+/// Files and uploads that belong to a claim are kept. The command also removes files of originals
+/// (`_alb2parquet/originals/`) whose claims and rows do not exist.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Clean {
@@ -49,7 +50,7 @@ impl Clean {
             resolve::find_dataset(&self.out, &resolve::network(&self.stores, print_line)?)?;
         let cleaned = clean::clean(&dataset, self.older_than)?;
         print_line(&format!(
-            "{} staged files removed ({}), {} kept",
+            "{} files removed ({}), {} kept",
             HumanCount(cleaned.removed.len() as u64),
             HumanBytes(cleaned.bytes),
             HumanCount(cleaned.kept)

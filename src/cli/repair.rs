@@ -81,6 +81,12 @@ fn print(found: &Found) {
         HumanCount(found.rows),
         HumanCount(found.rejects)
     ));
+    if found.originals_lost > 0 {
+        print_line(&format!(
+            "  {} of these claims have lost their file of originals: some of their objects cannot be restored",
+            HumanCount(found.originals_lost)
+        ));
+    }
     if found.claims_dropped > 0 {
         print_line(&format!(
             "  {} claims dropped because their files were never published or are gone: `convert` converts their \

@@ -139,7 +139,7 @@ fn summary(facts: &Facts) -> String {
     let (lines, rows, number) = (HumanCount(lines), HumanCount(rows), HumanCount(number));
     fact("lines", format!("{lines} = {rows} rows + {number} rejects{rejects}"));
     let written = &totals.written;
-    let (files, of_rejects) = (written.files + written.reject_files, written.reject_files);
+    let (files, of_rejects) = (written.all_files(), written.reject_files);
     let size = HumanBytes(written.all_bytes());
     let files = format!("{} files, {} of rejects", HumanCount(files), HumanCount(of_rejects));
     fact("dataset", format!("{size} in {files}"));

@@ -16,7 +16,7 @@ pub(crate) struct Contents {
     pub objects: u64,
     /// Number of objects that were retired: the dataset may hold their only copy.
     pub retired: u64,
-    /// Number of files, including reject files.
+    /// Number of files, including files of rejects and of originals.
     pub files: u64,
     /// Number of rows.
     pub rows: u64,

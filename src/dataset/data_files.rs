@@ -5,11 +5,12 @@
 //! file's partition.
 
 use std::collections::{HashMap, HashSet};
+use std::iter;
 
 use crate::dataset::claim::{Log, Record};
 use crate::dataset::layout::{self, Dataset, DatasetError, is_hidden};
 use crate::logs::key::Partition;
-use crate::logs::reject;
+use crate::logs::{original, reject};
 
 /// Data files by directory, from a listing.
 #[derive(Debug, Default)]
@@ -36,6 +37,15 @@ impl DataFiles {
     /// Fails when one of the partition's directories cannot be listed.
     pub(crate) fn of(dataset: &Dataset, partition: &Partition) -> Result<Self, DatasetError> {
         Self::below(dataset, directories(dataset, partition).into_iter())
+    }
+
+    /// Lists the files of originals. They are not data files: engines do not read them, so they block nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the directory of originals cannot be listed.
+    pub(crate) fn originals(dataset: &Dataset) -> Result<Self, DatasetError> {
+        Self::below(dataset, iter::once(original::TABLE.to_owned()))
     }
 
     fn below(
@@ -84,13 +94,7 @@ impl DataFiles {
         removed: bool,
     ) -> Result<Vec<String>, DatasetError> {
         let partition = log.partition();
-        let holding = log.holding().map(|(_, claim)| claim);
-        let last =
-            log.entries().iter().rposition(|entry| matches!(entry.record, Record::Remove(_)));
-        let before = &log.entries()[..last.filter(|_| removed).unwrap_or(0)];
-        let claims = holding.chain(before.iter().filter_map(|entry| entry.record.claim()));
-        let outputs = claims.flat_map(|claim| &claim.outputs);
-        let claimed: HashSet<&str> = outputs.map(|output| &*output.file.key).collect();
+        let claimed = claimed(log, removed);
         let mut unaccounted = Vec::new();
         for directory in directories(dataset, partition) {
             for name in self.names.get(&*directory).into_iter().flatten() {
@@ -101,9 +105,7 @@ impl DataFiles {
                 }
                 // A removal may have deleted the file since it was listed. The check is skipped for names with special
                 // characters: this program never writes them, and a store might not find the file under the listed key.
-                let is_plain =
-                    name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-                if !is_plain || dataset.target().size(&key)?.is_some() {
+                if !is_plain(name) || dataset.target().size(&key)?.is_some() {
                     unaccounted.push(key);
                 }
             }
@@ -111,6 +113,58 @@ impl DataFiles {
         unaccounted.sort();
         Ok(unaccounted)
     }
+
+    /// Returns a partition's files of originals that belong neither to a claim in `log` nor to a file of rows or
+    /// rejects, sorted by key. Such a file remains if a claim is lost before its other files are published. The log
+    /// must have been read after the files were listed.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is unknown whether a file exists.
+    pub(crate) fn orphan_originals(
+        &self,
+        dataset: &Dataset,
+        log: &Log,
+    ) -> Result<Vec<String>, DatasetError> {
+        let partition = log.partition();
+        let claimed = claimed(log, false);
+        let exists = |table: &str, name: &str| {
+            let directory = dataset.partition(table, partition);
+            dataset.target().size(&format!("{directory}/{name}")).map(|size| size.is_some())
+        };
+        let directory = dataset.partition(original::TABLE, partition);
+        let mut orphans = Vec::new();
+        for name in self.names.get(&*directory).into_iter().flatten() {
+            let key = format!("{directory}/{name}");
+            let is_own = reject::log_type(name) == Some(partition.log_type) && is_plain(name);
+            if !is_own || claimed.contains(key.as_str()) {
+                continue;
+            }
+            let of_rows = reject::name_of_rows(name);
+            let is_needed = exists(&partition.log_type.table().name, of_rows)?
+                || exists(reject::TABLE, name)?;
+            // A removal may have deleted the file since it was listed.
+            if !is_needed && exists(original::TABLE, name)? {
+                orphans.push(key);
+            }
+        }
+        orphans.sort();
+        Ok(orphans)
+    }
+}
+
+/// Returns the keys of the files in a log's claims. If `removed` is set, includes claims before a removal.
+fn claimed(log: &Log, removed: bool) -> HashSet<&str> {
+    let holding = log.holding().map(|(_, claim)| claim);
+    let last = log.entries().iter().rposition(|entry| matches!(entry.record, Record::Remove(_)));
+    let before = &log.entries()[..last.filter(|_| removed).unwrap_or(0)];
+    let claims = holding.chain(before.iter().filter_map(|entry| entry.record.claim()));
+    claims.flat_map(|claim| &claim.outputs).map(|output| &*output.file.key).collect()
+}
+
+/// Returns whether a name has only characters that this program uses in names of files.
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 /// Returns the directories of a partition's rows and rejects.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::encode::profile::Profile;
 use crate::logs::key::{PARTITION_COLUMNS, Partition};
-use crate::logs::reject;
+use crate::logs::{original, reject};
 use crate::logs::schema::LogType;
 use crate::redact::{Agreement, Rules};
 use crate::store::{
@@ -208,9 +208,17 @@ pub enum DatasetError {
     Unconditional(String),
 }
 
-/// Returns the directories of all tables.
+/// Returns the directories of all tables that query engines read.
 pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
     LogType::ALL.iter().map(|log_type| log_type.table().name.as_str()).chain([reject::TABLE])
+}
+
+/// Splits the key of a file into its table and the path below the table.
+pub(crate) fn split_table(key: &str) -> Option<(&str, &str)> {
+    match key.strip_prefix(original::TABLE) {
+        Some(rest) => Some((original::TABLE, rest.strip_prefix('/')?)),
+        None => key.split_once('/'),
+    }
 }
 
 /// Returns whether engines ignore a file because of its name, as they do for temporary files left behind by Spark.
@@ -393,13 +401,14 @@ impl Dataset {
         FileKey::parse(key).expect("tables, partitions and names of files have valid names")
     }
 
-    /// Returns the partition of the row or reject file with this key.
+    /// Returns the partition of the file of rows, rejects or originals with this key.
     pub fn partition_of(&self, key: &str) -> Option<Partition> {
-        let (table, rest) = key.split_once('/')?;
+        let (table, rest) = split_table(key)?;
         let (directory, name) = rest.rsplit_once('/')?;
         let of_rows = LogType::ALL.into_iter().find(|log_type| log_type.table().name == table);
-        let of_rejects = || reject::log_type(name).filter(|_| table == reject::TABLE);
-        self.layout.parse(of_rows.or_else(of_rejects)?, directory)
+        let is_shared = [reject::TABLE, original::TABLE].contains(&table);
+        let of_others = || reject::log_type(name).filter(|_| is_shared);
+        self.layout.parse(of_rows.or_else(of_others)?, directory)
     }
 
     /// Returns the layout, which maps partitions to directories.

@@ -65,8 +65,8 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
     Ok(())
 }
 
-/// Aborts a claim after one of its outputs was lost before it became visible. If any output exists, the claim becomes
-/// [`State::Stuck`] instead.
+/// Aborts a claim after one of its outputs was lost before it became visible. If a file of rows or rejects exists, the
+/// claim becomes [`State::Stuck`] instead. A file of originals, which engines do not read, is deleted.
 ///
 /// This function aborts every output again, even the lost one. Whatever the store reported earlier, a slow run then
 /// either has completed an output, which the second check detects, or can no longer complete one.
@@ -79,7 +79,7 @@ fn abort_claim(
 ) -> Result<(), DatasetError> {
     let target = dataset.target();
     let existing = || {
-        for output in &claim.outputs {
+        for output in claim.outputs.iter().filter(|output| !output.has_originals()) {
             if target.size(&output.file.key)?.is_some() {
                 return Ok(Some(target.name(&output.file.key)));
             }
@@ -103,7 +103,13 @@ fn abort_claim(
     match log.state(dataset, number, &log.entry(number).record)? {
         // The claim was published, and its files have been deleted since.
         state @ (State::Done | State::Aborted) => log.set_state(number, state),
-        State::Open | State::Stuck(_) => log.mark_aborted(dataset, number)?,
+        State::Open | State::Stuck(_) => {
+            // The file is deleted before the claim is marked, so that a crash in between leaves no orphan file.
+            for output in claim.outputs.iter().filter(|output| output.has_originals()) {
+                target.delete(&output.file.key)?;
+            }
+            log.mark_aborted(dataset, number)?;
+        }
     }
     forget(dataset, claim);
     Ok(())

@@ -17,6 +17,11 @@ pub(crate) fn file_name(log_type: LogType, of_rows: &str) -> String {
     format!("{log_type}-{of_rows}")
 }
 
+/// Returns the name of the row file that belongs to a reject file.
+pub(crate) fn name_of_rows(name: &str) -> &str {
+    name.split_once('-').map_or(name, |(_, of_rows)| of_rows)
+}
+
 /// Returns the log type in the name of a reject file.
 pub(crate) fn log_type(name: &str) -> Option<LogType> {
     LogType::named(name.split_once('-')?.0)

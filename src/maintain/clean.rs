@@ -1,4 +1,4 @@
-//! Deletes staged files and uploads that crashed runs left behind.
+//! Deletes files that crashed runs left behind: staged files and uploads, and orphan files of originals.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -6,14 +6,16 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use crate::dataset::claim::{Hints, Log, State};
+use crate::dataset::data_files::DataFiles;
 use crate::dataset::layout::{Dataset, DatasetError};
+use crate::logs::key::Partition;
 use crate::plan::{Failure, Remedy};
 use crate::store::{Leftover, Staged};
 
 /// The result of [`clean`]. `--json` prints it as JSON.
 #[derive(Debug, Default, Serialize)]
 pub struct Cleaned {
-    /// Staged files and uploads that were deleted.
+    /// Files and uploads that were deleted.
     pub removed: Vec<Removed>,
     /// Total size in bytes of the deleted files and uploads whose sizes are known.
     pub bytes: u64,
@@ -23,7 +25,7 @@ pub struct Cleaned {
     pub failures: Vec<Failure>,
 }
 
-/// A staged file or upload that was deleted.
+/// A file or upload that was deleted.
 #[derive(Debug, Serialize)]
 pub struct Removed {
     /// Path or URL of the file or upload.
@@ -32,7 +34,9 @@ pub struct Removed {
     pub bytes: u64,
 }
 
-/// Deletes staged files and uploads that are older than `older_than` and belong to no unfinished claim.
+/// Deletes staged files and uploads that are older than `older_than` and belong to no unfinished claim. Also deletes
+/// files of originals, regardless of their age, that belong to no claim and to no file of rows or rejects: a run creates
+/// a claim before it publishes the claim's originals, so the claim was lost.
 ///
 /// A run that takes longer than `older_than` may lose its staged files. The run then fails to publish them, but no rows
 /// are lost.
@@ -45,8 +49,9 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
     let before = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
     // The files must be listed before the claims are read, so that a file that is claimed in between is kept.
     let leftovers = target.staged()?;
+    let originals = DataFiles::originals(dataset)?;
     let mut cleaned = Cleaned::default();
-    let claimed = claimed(dataset, &mut cleaned.failures)?;
+    let (claimed, orphans) = examine(dataset, &originals, &mut cleaned.failures)?;
     // An unreadable log may contain an unfinished claim that names any of the files.
     let is_known = cleaned.failures.is_empty();
     for Leftover { key, staged, size, modified } in leftovers {
@@ -67,18 +72,28 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
         cleaned.bytes += size;
         cleaned.removed.push(Removed { name: target.name(&key), bytes: size });
     }
+    for key in orphans {
+        let bytes = target.size(&key)?.unwrap_or(0);
+        target.delete(&key)?;
+        cleaned.bytes += bytes;
+        cleaned.removed.push(Removed { name: target.name(&key), bytes });
+    }
     Ok(cleaned)
 }
 
-/// Returns the identities of staged files that belong to unfinished claims. Adds logs that cannot be read to
-/// `failures`.
-fn claimed(
+/// Reads all logs. Returns the identities of staged files that belong to unfinished claims, and the keys of orphan files
+/// of originals. Adds logs that cannot be read to `failures`.
+fn examine(
     dataset: &Dataset,
+    originals: &DataFiles,
     failures: &mut Vec<Failure>,
-) -> Result<BTreeSet<String>, DatasetError> {
+) -> Result<(BTreeSet<String>, Vec<String>), DatasetError> {
     let hints = Hints::list(dataset)?;
-    let mut claimed = BTreeSet::new();
-    for partition in hints.partitions() {
+    let with_originals: BTreeSet<Partition> =
+        originals.keys().filter_map(|key| dataset.partition_of(&key)).collect();
+    let partitions: BTreeSet<&Partition> = hints.partitions().chain(&with_originals).collect();
+    let (mut claimed, mut orphans) = (BTreeSet::new(), Vec::new());
+    for partition in partitions {
         let log = match Log::read(dataset, partition, &hints) {
             Ok(log) => log,
             Err(error) if error.is_of_partition() => {
@@ -93,8 +108,9 @@ fn claimed(
             let outputs = entry.record.claim().into_iter().flat_map(|claim| &claim.outputs);
             claimed.extend(outputs.map(|output| identity(&output.file.staged)));
         }
+        orphans.extend(originals.orphan_originals(dataset, &log)?);
     }
-    Ok(claimed)
+    Ok((claimed, orphans))
 }
 
 /// Returns a string that identifies a staged file or upload.

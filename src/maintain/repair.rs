@@ -2,23 +2,28 @@
 //!
 //! Every file contains the object list of its claim ([`embedded`](crate::dataset::claim::embedded)). A partition is
 //! repaired completely or not at all: if one of its files cannot be read, the partition does not change and nothing can
-//! be converted into it.
+//! be converted into it. Files of originals are an exception: if one is lost, the rows are repaired without it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::mem;
 
 use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 
-use crate::dataset::claim::{Appended, Claim, Hints, Log, Output, Record, State};
+use crate::dataset::claim::{
+    Amended, Amendment, Appended, Claim, Hints, Log, Output, Record, State,
+};
 use crate::dataset::data_files::DataFiles;
 use crate::dataset::file::PublishedFile;
-use crate::dataset::layout::{Dataset, DatasetError};
+use crate::dataset::layout::{self, Dataset, DatasetError};
 use crate::dataset::publish;
 use crate::logs::key::{Partition, identity};
-use crate::logs::reject;
+use crate::logs::{original, reject};
 use crate::plan::Selection;
-use crate::store::{FileKey, FileName, Staged, StagedFile};
+use crate::store::{FileKey, FileName, Staged, StagedFile, TargetError};
+
+/// Maximum number of objects per amendment.
+const AMENDED_AT_ONCE: usize = 10_000;
 
 /// A partition whose claims do not account for its files. `--json` prints it as JSON.
 #[derive(Debug, Serialize)]
@@ -41,6 +46,8 @@ pub struct Repair {
     pub rows: u64,
     /// Number of rejects in the rebuilt claims.
     pub rejects: u64,
+    /// Number of rebuilt claims whose file of originals is lost or damaged. Some of their objects cannot be restored.
+    pub originals_lost: u64,
     /// Why the partition cannot be repaired.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -48,6 +55,9 @@ pub struct Repair {
     pub repaired: bool,
     #[serde(skip)]
     claims: Vec<Claim>,
+    /// Facts from the broken log about objects in `claims`. Each one names a claim by its position in `claims`, from 1.
+    #[serde(skip)]
+    amended: Vec<Amended>,
     /// Files of claims that are not kept. They are aborted so that no slow run publishes them.
     #[serde(skip)]
     dropped: Vec<StagedFile>,
@@ -67,9 +77,11 @@ impl Repair {
             objects: 0,
             rows: 0,
             rejects: 0,
+            originals_lost: 0,
             error: None,
             repaired: false,
             claims: Vec::new(),
+            amended: Vec::new(),
             dropped: Vec::new(),
             is_broken: false,
         }
@@ -119,13 +131,30 @@ pub fn apply(dataset: &Dataset, repairs: &mut [Repair]) -> Result<(), DatasetErr
             log
         };
         repair.repaired = true;
+        let mut numbers = Vec::new();
         for claim in repair.claims.drain(..) {
             match log.append(dataset, Record::Add(claim))? {
-                Appended::At(number) => log.mark_done(dataset, number)?,
+                Appended::At(number) => {
+                    log.mark_done(dataset, number)?;
+                    numbers.push(number);
+                }
                 Appended::Lost => {
                     repair.repaired = false;
                     repair.error = Some("another run has claimed its objects".to_owned());
                 }
+            }
+        }
+        if !repair.repaired {
+            continue;
+        }
+        for amended in &mut repair.amended {
+            amended.claim = numbers[amended.claim - 1];
+        }
+        for objects in repair.amended.chunks(AMENDED_AT_ONCE) {
+            let (run, objects) = (dataset.run().to_owned(), objects.to_vec());
+            let amendment = Record::Amend(Amendment { run, objects });
+            if let Appended::At(number) = log.append(dataset, amendment)? {
+                log.mark_done(dataset, number)?;
             }
         }
     }
@@ -139,10 +168,13 @@ fn examine(
     hints: &Hints,
     files: &DataFiles,
 ) -> Result<Option<Repair>, DatasetError> {
-    let (log, broken) = match Log::read(dataset, partition, hints) {
-        Ok(log) => (log, None),
+    let (log, numbers, broken) = match Log::read(dataset, partition, hints) {
+        Ok(log) => {
+            let numbers = (1..=log.entries().len()).collect();
+            (log, numbers, None)
+        }
         Err(error) if error.is_of_partition() => match Log::salvage(dataset, partition, hints) {
-            Ok(log) => (log, Some(error.to_string())),
+            Ok((log, numbers)) => (log, numbers, Some(error.to_string())),
             Err(error) if error.is_of_partition() => {
                 let why = "use that version, because this version would lose its changes";
                 let mut repair = Repair::of(partition, error.to_string());
@@ -187,30 +219,67 @@ fn examine(
     repair.claims_dropped = if is_broken { claims_dropped } else { 0 };
     repair.dropped = dropped;
     repair.is_broken = is_broken;
-    match rebuild(dataset, &unaccounted, &kept) {
+    match rebuild(dataset, partition, &unaccounted, &kept) {
         Ok(rebuilt) => {
             repair.claims_rebuilt = rebuilt.len() as u64;
             for claim in &rebuilt {
                 repair.objects += claim.objects.len() as u64;
                 repair.rows += claim.rows;
                 repair.rejects += claim.rejects.values().sum::<u64>();
+                repair.originals_lost += u64::from(claim.lacks_originals());
             }
-            // An intact log keeps its claims; only the rebuilt ones are appended.
-            let kept = kept.into_iter().filter(|_| is_broken).cloned();
-            repair.claims = kept.chain(rebuilt).collect();
+            // An intact log keeps its entries; only the rebuilt claims are appended.
+            if is_broken {
+                repair.amended = amended(&log, &numbers, &kept, &rebuilt);
+                repair.claims = kept.into_iter().cloned().collect();
+            }
+            repair.claims.extend(rebuilt);
         }
         Err(error) => repair.error = Some(format!("{error:#}")),
     }
     Ok(Some(repair))
 }
 
+/// Returns the facts in a broken log's amendments about objects in the kept and rebuilt claims. The claims are numbered
+/// from 1 in this order. `numbers` contains the number of each entry in the broken log.
+///
+/// If the entry of the claim that an amendment names still exists, the amendment applies only to that claim. If the
+/// entry was lost, the claim is one of the rebuilt ones.
+fn amended(log: &Log, numbers: &[usize], kept: &[&Claim], rebuilt: &[Claim]) -> Vec<Amended> {
+    let mut holders: HashMap<&str, (usize, Option<usize>)> = HashMap::new();
+    let position = |claim: &Claim| log.entries().iter().position(|e| e.record.claim() == Some(claim));
+    let kept = kept.iter().map(|claim| (*claim, position(claim).map(|index| numbers[index])));
+    let claims = kept.chain(rebuilt.iter().map(|claim| (claim, None)));
+    for (index, (claim, number)) in claims.enumerate() {
+        for object in &claim.objects {
+            holders.insert(&object.name, (index + 1, number));
+        }
+    }
+    let mut all = Vec::new();
+    for (_, entry) in log.unremoved() {
+        let Record::Amend(amendment) = &entry.record else { continue };
+        for amended in &amendment.objects {
+            let Some((claim, number)) = holders.get(amended.name.as_str()) else { continue };
+            let is_same = match number {
+                Some(number) => *number == amended.claim,
+                None => !numbers.contains(&amended.claim),
+            };
+            if is_same {
+                all.push(Amended { claim: *claim, ..amended.clone() });
+            }
+        }
+    }
+    all
+}
+
 /// Returns whether a claim has files and all of them are visible. If a claim has no files, its objects have no lines,
-/// so converting them again adds no rows.
+/// so converting them again adds no rows. A lost file of originals does not count if the claim has lines, because their
+/// rows are visible.
 fn is_visible(dataset: &Dataset, claim: &Claim) -> Result<bool, DatasetError> {
     if claim.outputs.is_empty() {
         return Ok(false);
     }
-    for output in &claim.outputs {
+    for output in claim.outputs.iter().filter(|each| claim.lines == 0 || !each.has_originals()) {
         if dataset.target().size(&output.file.key)? != Some(output.file.size) {
             return Ok(false);
         }
@@ -218,13 +287,18 @@ fn is_visible(dataset: &Dataset, claim: &Claim) -> Result<bool, DatasetError> {
     Ok(true)
 }
 
-/// Rebuilds each claim from its row file and its reject file.
-fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Result<Vec<Claim>> {
+/// Rebuilds each claim from its row file and its reject file. Adds the file of originals, if it is intact.
+fn rebuild(
+    dataset: &Dataset,
+    partition: &Partition,
+    keys: &[String],
+    kept: &[&Claim],
+) -> anyhow::Result<Vec<Claim>> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for key in keys {
         let name = key.rsplit('/').next().unwrap_or(key);
-        let of_rejects = key.starts_with(reject::TABLE).then(|| name.split_once('-'));
-        let group = of_rejects.flatten().map_or(name, |(_, of_rows)| of_rows);
+        let is_of_rejects = key.starts_with(reject::TABLE);
+        let group = if is_of_rejects { reject::name_of_rows(name) } else { name };
         groups.entry(group).or_default().push(key);
     }
     let names = |claim: &Claim| {
@@ -232,7 +306,7 @@ fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Resul
     };
     let mut held: HashSet<String> = kept.iter().copied().flat_map(names).collect();
     let mut claims = Vec::new();
-    for mut group in groups.into_values() {
+    for (name_of_rows, mut group) in groups {
         // A claim lists the reject file first, because that file is published first.
         group.sort_by_key(|key| !key.starts_with(reject::TABLE));
         let mut claim = of_files(dataset, &group)?;
@@ -253,10 +327,40 @@ fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Resul
         if let Some(why) = claim.contradiction() {
             bail!("the claim in {file} {why}");
         }
+        if let Some(output) = originals(dataset, partition, &claim, name_of_rows)? {
+            // Originals are published first.
+            claim.outputs.insert(0, output);
+        }
         dataset.run().clone_into(&mut claim.run);
         claims.push(claim);
     }
     Ok(claims)
+}
+
+/// Returns the file of originals that belongs to a rebuilt claim. Returns `None` if the claim has no such file, or if
+/// the file is lost, damaged or belongs to another claim.
+fn originals(
+    dataset: &Dataset,
+    partition: &Partition,
+    claim: &Claim,
+    name_of_rows: &str,
+) -> anyhow::Result<Option<Output>> {
+    let directory = dataset.partition(original::TABLE, partition);
+    let name = reject::file_name(partition.log_type, name_of_rows);
+    let key = format!("{directory}/{name}");
+    if claim.originals == 0 || dataset.target().size(&key)?.is_none() {
+        return Ok(None);
+    }
+    match of_file(dataset, &key) {
+        Ok((embedded, output)) => {
+            let is_same = (Claim { outputs: Vec::new(), ..claim.clone() }) == embedded
+                && output.rows == claim.originals;
+            Ok(is_same.then_some(output))
+        }
+        // The file may be intact.
+        Err(error) if error.is::<TargetError>() => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Rebuilds a claim from its files.
@@ -282,13 +386,14 @@ fn of_file(dataset: &Dataset, key: &str) -> anyhow::Result<(Claim, Output)> {
     let key = FileKey::parse(key)?;
     let size = dataset.target().size(&key)?.context("it is gone")?;
     let file = PublishedFile::of(dataset, key.clone(), size);
+    // This reads the whole file, so an error of the store is not mistaken for damage.
+    let sha256 = file.sha256()?;
     let footer = file.footer()?;
     let claim = file.embedded(&footer)?;
     let rows = u64::try_from(footer.file_metadata().num_rows())?;
-    let (directory, name) = key.split();
-    let table = directory.split('/').next().unwrap_or_default().to_owned();
+    let (_, name) = key.split();
+    let table = layout::split_table(&key).map_or("", |(table, _)| table).to_owned();
     // The file is already published, so there is no staged file.
     let staged = Staged::File(FileName::parse(name)?);
-    let sha256 = file.sha256()?;
     Ok((claim, Output { table, rows, file: StagedFile { key, size, sha256, staged } }))
 }

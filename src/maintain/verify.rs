@@ -3,6 +3,7 @@
 //! A verification compares the claims with the source and with the files in the table directories, and checks the
 //! files' footers. Optionally, it reads the source again and compares the rows.
 
+mod orphans;
 mod output;
 pub(crate) mod reference;
 mod rows;
@@ -19,9 +20,10 @@ use serde::Serialize;
 use crate::dataset::claim::{Amendments, Claim, Claimed, Hints, Log, Record, State};
 use crate::dataset::data_files::DataFiles;
 use crate::dataset::held::{Change, HeldObject};
-use crate::dataset::layout::{Dataset, DatasetError, is_hidden};
+use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::key::{Partition, SkipReason, identity, mismatch};
 use crate::logs::schema::{LogType, Table};
+use crate::maintain::verify::orphans::Orphans;
 use crate::maintain::verify::sample::Sample;
 use crate::maintain::verify::with_rejects::Objects;
 use crate::plan::{self, Listing, Object, PlanError, Remedy, Selection};
@@ -55,7 +57,7 @@ pub struct Report {
     pub objects: u64,
     /// Number of claims in effect.
     pub claims: u64,
-    /// Number of row and reject files that match their claims.
+    /// Number of files that match their claims.
     pub files: u64,
     /// Number of lines that were read, according to the claims.
     pub lines: u64,
@@ -163,8 +165,11 @@ impl Verification<'_> {
         // The remedy for each partition whose converted objects are unknown.
         let mut unknown = BTreeMap::new();
         let files = DataFiles::list(self.dataset)?;
+        let originals = DataFiles::originals(self.dataset)?;
         let logs = self.logs(&listing, &mut unknown, &mut report)?;
-        self.find_unaccounted(&files, &logs, &mut unknown, &mut report)?;
+        let orphans = Orphans { dataset: self.dataset, logs: &logs };
+        orphans.find(&files, &mut unknown, &mut report)?;
+        orphans.find_originals(&originals, &unknown, &mut report)?;
         let claims = self.claims(&logs, &mut report);
         self.compare_with_source(&listing, (&logs, &unknown), &claims, &mut report);
         find_incomplete(&claims, &mut report);
@@ -344,49 +349,6 @@ impl Verification<'_> {
         }
     }
 
-    /// Reports files in the table directories that belong to no claim. Adds their partitions to `unknown`.
-    fn find_unaccounted(
-        &self,
-        files: &DataFiles,
-        logs: &[Log],
-        unknown: &mut BTreeMap<Partition, Remedy>,
-        report: &mut Report,
-    ) -> Result<(), DatasetError> {
-        let logs: HashMap<&Partition, &Log> =
-            logs.iter().map(|log| (log.partition(), log)).collect();
-        let mut partitions = BTreeSet::new();
-        for key in files.keys() {
-            let partition = self.dataset.partition_of(&key).filter(|_| !is_hidden(&key));
-            if let Some(partition) = partition {
-                partitions.insert(partition);
-            } else {
-                let name = self.dataset.target().name(&key);
-                let problem = "is in a table's directory, but is not a file of a partition";
-                report.findings.push(Finding::new("orphan", name, problem, Remedy::Move));
-            }
-        }
-        partitions.retain(|partition| !unknown.contains_key(partition));
-        for partition in &partitions {
-            let empty = Log::empty(partition);
-            let log = logs.get(partition).copied().unwrap_or(&empty);
-            if files.unaccounted(self.dataset, log, false)?.is_empty() {
-                continue;
-            }
-            // Another run may have published files since the log was read.
-            let log = match Log::read(self.dataset, partition, &Hints::default()) {
-                Err(error) if error.is_of_partition() => empty,
-                log => log?,
-            };
-            for key in files.unaccounted(self.dataset, &log, false)? {
-                let name = self.dataset.target().name(&key);
-                let problem = "is in a table's directory, but in no claim";
-                report.findings.push(Finding::new("orphan", name, problem, Remedy::RepairOrMove));
-                unknown.insert(partition.clone(), Remedy::Repair);
-            }
-        }
-        Ok(())
-    }
-
     /// Checks the files of a claim and, if the source is read again, compares the rows.
     fn check(
         &self,
@@ -407,6 +369,10 @@ impl Verification<'_> {
                 Remedy::Remove,
             ));
         }
+        if claim.lacks_originals() {
+            let problem = "has lost its file of originals; some of its objects cannot be restored";
+            checked.findings.push(Finding::new("originals_lost", name, problem, Remedy::Remove));
+        }
         if **state != State::Done {
             return Ok(checked);
         }
@@ -416,7 +382,7 @@ impl Verification<'_> {
             match output::check(self.dataset, claim, output, self.read_data.is_some())? {
                 None => checked.files += 1,
                 Some(problem) => {
-                    readable = false;
+                    readable &= output.has_originals();
                     checked.findings.push(Finding::new(
                         "file_mismatch",
                         file,

@@ -31,6 +31,8 @@ pub enum Remedy {
     Repair,
     /// Rebuild lost claims from files, or move the file out of the table's directory.
     RepairOrMove,
+    /// Delete the file with `clean`.
+    Clean,
     /// Report a bug in the program.
     ReportBug,
     /// Replace the object with a good copy and convert its partition again, or accept the loss if there is no good

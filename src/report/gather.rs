@@ -193,6 +193,11 @@ impl Request<'_> {
         gathered: &mut Gathered,
     ) {
         for output in &claim.outputs {
+            if output.has_originals() {
+                written.original_files += 1;
+                written.original_bytes += output.file.size;
+                continue;
+            }
             if output.table == reject::TABLE {
                 written.reject_files += 1;
                 written.reject_bytes += output.file.size;

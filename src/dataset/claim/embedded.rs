@@ -32,6 +32,7 @@ pub fn encode<'k>(claim: &Claim, keys: impl Iterator<Item = &'k str>) -> Vec<u8>
         joined_lines: claim.joined_lines,
         rejects: claim.rejects.clone(),
         fields: claim.fields,
+        originals: claim.originals,
         ..Claim::default()
     };
     for (object, key) in claim.objects.iter().zip(keys) {

@@ -187,7 +187,8 @@ impl Hints {
 }
 
 impl Log {
-    /// Reads the readable entries of a broken log and ignores the rest.
+    /// Reads the readable entries of a broken log and ignores the rest. Returns a log that contains only these entries,
+    /// and the number that each of them has in the broken log.
     ///
     /// # Errors
     ///
@@ -196,13 +197,14 @@ impl Log {
         dataset: &Dataset,
         partition: &Partition,
         hints: &Hints,
-    ) -> Result<Self, DatasetError> {
-        let mut log = Self::empty(partition);
+    ) -> Result<(Self, Vec<usize>), DatasetError> {
+        let (mut log, mut numbers) = (Self::empty(partition), Vec::new());
         for number in hints.entries(partition) {
             match log.get(dataset, number) {
                 Ok(Some(record)) => {
                     let state = log.state(dataset, number, &record)?;
                     log.entries.push(Entry { record, state });
+                    numbers.push(number);
                 }
                 Ok(None) => {}
                 Err(error @ DatasetError::Newer { .. }) => return Err(error),
@@ -210,7 +212,7 @@ impl Log {
                 Err(error) => return Err(error),
             }
         }
-        Ok(log)
+        Ok((log, numbers))
     }
 
     /// Moves a partition's log files to a directory below `_alb2parquet/broken`. The last entry is moved first, so an

@@ -59,6 +59,9 @@ pub struct Claim {
     /// objects cannot be restored: in redacted datasets, and in claims by versions that did not keep originals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fields: Option<usize>,
+    /// Number of rows in the file of originals, which contains what the rows and rejects of the objects lack.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub originals: u64,
     /// Files of originals, reject files and row files, in the order in which they are published.
     pub outputs: Vec<Output>,
     /// URLs of the directories that contain the objects.
@@ -136,6 +139,13 @@ impl Record {
             Self::Add(claim) => Some(claim),
             Self::Remove(_) | Self::Amend(_) => None,
         }
+    }
+}
+
+impl Output {
+    /// Returns whether the file contains originals. Query engines do not read such files.
+    pub fn has_originals(&self) -> bool {
+        self.table == original::TABLE
     }
 }
 
@@ -220,7 +230,7 @@ impl Claim {
 
     /// Returns whether the counts and sizes are larger than in any possible batch.
     pub(super) fn is_excessive(&self) -> bool {
-        let own = [self.lines, self.joined_lines, self.rows];
+        let own = [self.lines, self.joined_lines, self.rows, self.originals];
         let outputs = self.outputs.iter().flat_map(|output| [output.rows, output.file.size]);
         let objects = self.objects.iter().flat_map(|object| {
             let sizes = [object.size, object.uncompressed_size.unwrap_or_default(), object.lines];
@@ -236,8 +246,9 @@ impl Claim {
         let rejects: u64 = self.rejects.values().sum();
         let lines: u64 = self.objects.iter().map(|object| object.lines).sum();
         let of_objects: u64 = self.objects.iter().flat_map(|object| object.rejects.values()).sum();
-        let of_lines = self.outputs.iter().filter(|output| output.table != original::TABLE);
-        let written: u64 = of_lines.map(|output| output.rows).sum();
+        let (originals, of_lines): (Vec<&Output>, Vec<&Output>) =
+            self.outputs.iter().partition(|output| output.has_originals());
+        let written: u64 = of_lines.iter().map(|output| output.rows).sum();
         let sums = [
             ("rows and rejects", self.rows + rejects),
             ("lines of its objects", lines),
@@ -248,8 +259,19 @@ impl Claim {
                 return Some(format!("has {} lines, but {sum} {what}", self.lines));
             }
         }
-        (of_objects != rejects)
-            .then(|| format!("has {rejects} rejects, but its objects have {of_objects}"))
+        if of_objects != rejects {
+            return Some(format!("has {rejects} rejects, but its objects have {of_objects}"));
+        }
+        let written: u64 = originals.iter().map(|output| output.rows).sum();
+        (!originals.is_empty() && written != self.originals).then(|| {
+            format!("has {} originals, but {written} rows in its files of originals", self.originals)
+        })
+    }
+
+    /// Returns whether the claim was rebuilt after its file of originals was lost. Some of its objects cannot be
+    /// restored.
+    pub fn lacks_originals(&self) -> bool {
+        self.originals > 0 && !self.outputs.iter().any(Output::has_originals)
     }
 
     /// Returns whether this claim and another one have an object in common.

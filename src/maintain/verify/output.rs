@@ -53,7 +53,7 @@ fn contradiction(
     if fact(embedded::KEY).is_none() {
         return Some("has no embedded claim, from which a lost claim can be rebuilt".to_owned());
     }
-    if output.table == reject::TABLE {
+    if output.has_originals() || output.table == reject::TABLE {
         return None;
     }
     let log_type = LogType::ALL.into_iter().find(|each| each.table().name == output.table)?;

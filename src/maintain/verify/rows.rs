@@ -114,7 +114,7 @@ pub(super) fn of_claim(
     claim: &Claim,
 ) -> anyhow::Result<HashMap<String, ObjectRows>> {
     let mut objects: HashMap<String, ObjectRows> = HashMap::new();
-    for output in &claim.outputs {
+    for output in claim.outputs.iter().filter(|output| !output.has_originals()) {
         let are_rejects = output.table == reject::TABLE;
         let schema = if are_rejects { reject::schema() } else { table.file_schema() };
         let hasher = Hasher::new(schema)?;
