@@ -167,7 +167,7 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn text() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn text() -> impl Strategy<Value = Vec<u8>> {
     let end = prop_oneof![4 => Just(&b"\n"[..]), 1 => Just(&b"\r\n"[..])];
     (vec((line(), end), 0..9), any::<bool>()).prop_map(|(lines, ended)| {
         let mut text: Vec<u8> =
@@ -273,7 +273,7 @@ fn line_of_other_log(log_type: LogType) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-fn text_of_other_log() -> impl Strategy<Value = (LogType, Vec<u8>)> {
+pub(crate) fn text_of_other_log() -> impl Strategy<Value = (LogType, Vec<u8>)> {
     select(&LogType::ALL[1..]).prop_flat_map(|log_type| {
         let end = prop_oneof![4 => Just("\n"), 1 => Just("\r\n"), 1 => Just("\n\n")];
         let lines = vec((line_of_other_log(log_type), end), 1..9);

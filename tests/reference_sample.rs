@@ -44,6 +44,7 @@ fn verify_with(
         dataset: &Dataset::open(target, opening).unwrap(),
         selection: &Selection::default(),
         read_data: Some(&Redaction::default()),
+        restore: false,
         reference: &reference,
         stop: &AtomicBool::new(false),
     };

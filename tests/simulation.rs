@@ -689,6 +689,7 @@ fn any_call_of_the_real_conversion_can_fail() {
                 dataset: &world.dataset(0, "verify".to_owned(), &dead).unwrap(),
                 selection: &Selection::default(),
                 read_data: Some(&Redaction::default()),
+                restore: true,
                 reference: &LogType::table,
                 stop: &stop,
             };

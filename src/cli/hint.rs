@@ -300,6 +300,10 @@ pub(super) fn of_remedy(remedy: Remedy) -> &'static str {
             "run `convert`, which publishes them; if it cannot, `remove` this partition, then run `convert`"
         }
         Remedy::Remove => "remove the partition with `remove`, then run `convert` again",
+        Remedy::RemoveIfInSource => {
+            "if SOURCE still contains the objects of the partition, `remove` it, then run `convert` again; if not, keep \
+             it: it is the only copy"
+        }
         Remedy::Compare => {
             "run `convert`, which compares the contents and records unchanged objects, or `verify --read-data`"
         }

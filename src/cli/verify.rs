@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::bail;
 use chrono::NaiveDate;
 use clap::Args;
 use indicatif::HumanCount;
@@ -22,7 +23,8 @@ Exit codes:
 
 Examples:
   alb2parquet verify s3://my-log-bucket --out s3://my-lake/alb
-  alb2parquet verify /mnt/logs --out lake --read-data --from 2025-07-01 --to 2025-07-31";
+  alb2parquet verify /mnt/logs --out lake --read-data --from 2025-07-01 --to 2025-07-31
+  alb2parquet verify --restore --out lake";
 
 /// Maximum number of objects with rejects to print.
 const MAX_WORST: usize = 3;
@@ -42,13 +44,16 @@ const MAX_WORST: usize = 3;
 /// second, slow implementation: the first object of each log, and about one of 100 others. A difference is a finding
 /// (decoder_mismatch).
 ///
+/// --restore restores the text of every object from the dataset, and compares its CRC-32 and length with those of the
+/// original. It needs no SOURCE. A difference is a finding (not_restorable). This proof does not use the decoder.
+///
 /// An object with the same size but a new ETag or time is a finding (touched). With --read-data, its rows are compared
 /// instead. `convert` also compares the contents of such objects, and records the unchanged ones.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Verify {
-    /// Directories, files, patterns or URLs that the dataset was converted from
-    #[arg(required = true, value_name = "SOURCE")]
+    /// Directories, files, patterns or URLs that the dataset was converted from; optional with --restore
+    #[arg(required_unless_present = "restore", value_name = "SOURCE")]
     pub(super) sources: Vec<String>,
 
     /// Directory or URL of the dataset
@@ -63,7 +68,7 @@ pub(super) struct Verify {
 
     /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday [default: yesterday]
     ///
-    /// By default, today is excluded, because its logs are still being delivered.
+    /// By default, today is excluded, because its logs are still being delivered. Without SOURCE, all days are included.
     #[arg(long, value_name = "DAY", value_parser = options::day)]
     pub(super) to: Option<NaiveDate>,
 
@@ -73,6 +78,10 @@ pub(super) struct Verify {
     #[arg(long)]
     pub(super) read_data: bool,
 
+    /// Restore the text of all objects, and compare it with the checksums of the originals
+    #[arg(long)]
+    pub(super) restore: bool,
+
     /// Print the result as one JSON object on stdout
     #[arg(long)]
     pub(super) json: bool,
@@ -80,25 +89,33 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
+        if self.read_data && self.sources.is_empty() {
+            bail!("--read-data needs a SOURCE");
+        }
         let network = resolve::network(&self.stores, print_line)?;
         let dataset = resolve::find_dataset(&self.out, &network)?;
+        if self.restore {
+            resolve::refuse_redacted(&dataset)?;
+        }
         let redaction = if self.read_data {
             Some(Redaction::agreed(dataset.redaction(), resolve::redact_key()?.as_deref())?)
         } else {
             None
         };
-        let mut selection =
-            resolve::selection(&self.partitions, self.to.or_else(resolve::yesterday))?;
+        let is_with_source = !self.sources.is_empty();
+        let last = if is_with_source { resolve::yesterday() } else { None };
+        let mut selection = resolve::selection(&self.partitions, self.to.or(last))?;
         let verification = Verification {
             sources: &resolve::open_sources(&self.sources, true, &network, &mut selection)?,
             dataset: &dataset,
             selection: &selection,
             read_data: redaction.as_ref(),
+            restore: self.restore,
             reference: &LogType::table,
             stop: signals.stop(),
         };
         let report = verification.run()?;
-        print(&report);
+        print(&report, self.restore);
         if self.json {
             print_json(&report).map_err(StdoutError::finished)?;
         }
@@ -107,7 +124,7 @@ impl Verify {
 }
 
 /// Prints the result of a verification.
-fn print(report: &Report) {
+fn print(report: &Report, restored: bool) {
     let Report { objects, claims, files, lines, rows, rejects, compared, .. } = report;
     print_line(&format!("objects     {} in {} claims", HumanCount(*objects), HumanCount(*claims)));
     print_line(&format!("files       {} match their claims", HumanCount(*files)));
@@ -129,6 +146,12 @@ fn print(report: &Report) {
             "reference   {} objects also decoded by the reference decoder, {} different",
             HumanCount(report.reference_decoded),
             HumanCount(different as u64)
+        ));
+    }
+    if restored {
+        let (restorable, damaged) = (HumanCount(report.restorable), HumanCount(report.damaged));
+        print_line(&format!(
+            "restored    {restorable} objects with the text of the original; {damaged} were damaged when they were converted"
         ));
     }
     if report.touched > 0 {

@@ -110,8 +110,16 @@ impl Forms {
             let is_known = fields < self.grammar.known;
             let is_literal = self.grammar.quotes == Quotes::Literal || !is_known;
             let value = if is_literal { span } else { unquoted(line, span) };
-            let style = self.style(fields, &line[value.range()], row, &mut written)?;
-            Token { style, quoted: value != span }.push_to(&mut form);
+            let text = &line[value.range()];
+            let quoted = value != span;
+            // A request line can end with a space.
+            let spaces = ["", " "].into_iter();
+            let (style, space) =
+                spaces.filter(|space| quoted || space.is_empty()).find_map(|space| {
+                    let text = text.strip_suffix(space.as_bytes())?;
+                    Some((self.style(fields, text, row, &mut written)?, space))
+                })?;
+            Token { style, space: !space.is_empty(), quoted }.push_to(&mut form);
             at = span.end as usize;
             fields += 1;
             if form.len() > MAX_FORM {
@@ -137,14 +145,20 @@ impl Forms {
                 text.rsplit(|&byte| byte == b'.').next().filter(|f| f.len() < text.len());
             fraction.map_or(0, |f| f.iter().take_while(|byte| byte.is_ascii_digit()).count())
         };
-        let others: [Option<Style>; 2] = match usual {
-            Style::Plain | Style::Bracketed => [Some(Style::Bracketed), None],
+        let places = || u8::try_from(places()).ok();
+        let others = match usual {
+            Style::Plain | Style::Bracketed | Style::Parts(_) => [
+                Some(Style::Bracketed),
+                Some(Style::Parts(0)),
+                Some(Style::Parts(1)),
+                Some(Style::Parts(2)),
+            ],
             Style::Places(_) | Style::Shortest => {
-                [u8::try_from(places()).ok().and_then(Style::of_places), Some(Style::Shortest)]
+                [places().and_then(Style::of_places), Some(Style::Shortest), None, None]
             }
             Style::Time { .. } => {
                 let zulu = text.ends_with(b"Z");
-                [u8::try_from(places()).ok().map(|places| Style::Time { places, zulu }), None]
+                [places().map(|places| Style::Time { places, zulu }), None, None, None]
             }
         };
         [Some(usual)].into_iter().chain(others).flatten().find(|style| {

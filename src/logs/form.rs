@@ -6,6 +6,7 @@
 //! | placeholder | value |
 //! |---|---|
 //! | `_` | text, an integer, `address:port` or a request line |
+//! | `_2` | the first two parts of a request line; also `_1` and `_0` |
 //! | `[]` | `address:port` with brackets around the address |
 //! | `.3` | a number with three decimal places, or `-1` |
 //! | `.` | a number with as few decimal places as possible |
@@ -53,6 +54,8 @@ pub trait Row {
 pub(crate) enum Style {
     /// Text, an integer, `address:port` or a request line.
     Plain,
+    /// The first parts of a request line: fewer than three.
+    Parts(u8),
     /// `address:port` with brackets around the address.
     Bracketed,
     /// A number with this many decimal places.
@@ -73,6 +76,8 @@ pub(crate) enum Style {
 pub(crate) struct Token {
     /// How its value is written.
     pub(crate) style: Style,
+    /// Whether a space follows the value within the quotes.
+    pub(crate) space: bool,
     /// Whether quotes are around it.
     pub(crate) quoted: bool,
 }
@@ -123,13 +128,13 @@ impl Token {
             Kind::Timestamp => Style::Time { places: 6, zulu: true },
             Kind::String | Kind::Int32 | Kind::Int64 => Style::Plain,
         };
-        Some(Self { style, quoted: false })
+        Some(Self { style, space: false, quoted: false })
     }
 
     fn parse(text: &str) -> Option<Self> {
         let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
         let (style, rest) = Style::parse(inner.unwrap_or(text).as_bytes())?;
-        rest.is_empty().then_some(Self { style, quoted: inner.is_some() })
+        rest.is_empty().then_some(Self { style, space: false, quoted: inner.is_some() })
     }
 
     /// Appends the token to a form.
@@ -138,12 +143,16 @@ impl Token {
         form.push_str(quote);
         match self.style {
             Style::Plain => form.push('_'),
+            Style::Parts(parts) => drop(write!(form, "_{parts}")),
             Style::Bracketed => form.push_str("[]"),
             Style::Places(places) => drop(write!(form, ".{places}")),
             Style::Shortest => form.push('.'),
             Style::Time { places, zulu } => {
                 let _ = write!(form, ":{places}{}", if zulu { "Z" } else { "" });
             }
+        }
+        if self.space {
+            form.push(' ');
         }
         form.push_str(quote);
     }
@@ -163,6 +172,7 @@ impl Style {
             (digits > 0).then_some((number, digits))
         };
         match form {
+            [b'_', parts @ b'0'..=b'2', rest @ ..] => Some((Self::Parts(parts - b'0'), rest)),
             [b'_', rest @ ..] => Some((Self::Plain, rest)),
             [b'[', b']', rest @ ..] => Some((Self::Bracketed, rest)),
             [b'.', rest @ ..] => match number(rest) {
@@ -235,7 +245,7 @@ impl Writer {
 
     /// Returns the usual token of a field. `None` stands for the text after the known fields.
     pub(crate) fn usual(&self, field: usize) -> Token {
-        let rest = Token { style: Style::Plain, quoted: false };
+        let rest = Token { style: Style::Plain, space: false, quoted: false };
         self.usual.get(field).copied().unwrap_or(rest)
     }
 
@@ -286,9 +296,12 @@ impl Writer {
             Source::Request(verb, url, protocol) => {
                 let parts = [verb, url, protocol].map(|column| row.value(column));
                 match &self.no_request {
-                    Some(text) if parts == [Value::Null; 3] => out.extend(text.as_bytes()),
+                    Some(text) if style == Style::Plain && parts == [Value::Null; 3] => {
+                        out.extend(text.as_bytes());
+                    }
                     _ => {
-                        for (at, part) in parts.into_iter().enumerate() {
+                        let count = if let Style::Parts(count) = style { count.into() } else { 3 };
+                        for (at, part) in parts.into_iter().take(count).enumerate() {
                             out.extend((at > 0).then_some(b' '));
                             write_value(part, Style::Plain, out);
                         }
@@ -472,6 +485,8 @@ mod tests {
         let expected =
             "2018-07-02T22:22:48.364000Z lb 2001:db8::1:443 - 0.5 -1 - - - - - \"- - - \"\n";
         assert_eq!(usual, expected);
+        let verb_and_url = line("_ _ _ _ _ _ _ _ _ _ _ \"_2 \"\n");
+        assert!(verb_and_url.ends_with(" \"- - \"\n"), "{verb_and_url}");
         assert_eq!(
             line("  :0  \"_\" [] \r\n"),
             "  2018-07-02T22:22:48  \"lb\" [2001:db8::1]:443 \r\n"

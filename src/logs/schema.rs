@@ -9,6 +9,8 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Field as ArrowField, Schema as ArrowSchema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+use crate::logs::form::Token;
+
 /// Name of the column that contains any trailing fields that AWS has added beyond those in the schema file.
 pub(crate) const EXTRA_FIELDS: &str = "extra_fields";
 /// Name of the column that contains the key of the object from which a row was read.
@@ -397,6 +399,9 @@ pub enum SchemaError {
     /// Two columns have the same name.
     #[error("column {0} appears twice")]
     DuplicateColumn(String),
+    /// The usual form of a field is not a placeholder.
+    #[error("field {0}: its form is not a placeholder")]
+    Form(String),
     /// The type of a column does not support its part.
     #[error("column {0}: its type does not support its part")]
     PartType(String),
@@ -433,6 +438,9 @@ impl Table {
             for column in columns.filter(is_text) {
                 column.part = Part::Verbatim;
             }
+        }
+        if let Some(field) = table.fields.iter().find(|field| Token::of(field).is_none()) {
+            return Err(SchemaError::Form(field.name.clone()));
         }
         let mut seen = vec![EXTRA_FIELDS, SOURCE_KEY];
         for (_, column) in table.columns() {
@@ -567,6 +575,8 @@ mod tests {
         assert!(
             matches!(Table::parse(&shape), Err(SchemaError::ShapeType(name)) if name == "elb_status_code")
         );
+        let form = text.replacen("form = '\"_\"'", "form = 'x'", 1);
+        assert!(matches!(Table::parse(&form), Err(SchemaError::Form(name)) if name == "request"));
         let required = text.replace("required_fields = 17", "required_fields = 99");
         assert!(matches!(Table::parse(&required), Err(SchemaError::Required { .. })));
     }

@@ -6,8 +6,10 @@
 mod orphans;
 mod output;
 pub(crate) mod reference;
+mod restored;
 mod rows;
 mod sample;
+mod skipped;
 mod with_rejects;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,7 +23,7 @@ use crate::dataset::claim::{Amendments, Claim, Claimed, Hints, Log, Record, Stat
 use crate::dataset::data_files::DataFiles;
 use crate::dataset::held::{Change, HeldObject};
 use crate::dataset::layout::{Dataset, DatasetError};
-use crate::logs::key::{Partition, SkipReason, identity, mismatch};
+use crate::logs::key::{Partition, identity};
 use crate::logs::schema::{LogType, Table};
 use crate::maintain::verify::orphans::Orphans;
 use crate::maintain::verify::sample::Sample;
@@ -43,6 +45,8 @@ pub struct Verification<'a> {
     pub selection: &'a Selection,
     /// The dataset's redaction, used to read the source again and compare rows. If `None`, rows are not compared.
     pub read_data: Option<&'a Redaction>,
+    /// Whether to restore the text of all objects and compare it with the checksums in the claims.
+    pub restore: bool,
     /// Returns the reference decoder's schema for a log type. This is [`LogType::table`], except in tests, which use
     /// other schemas to show that differences are found.
     pub reference: &'a (dyn Fn(LogType) -> &'static Table + Sync),
@@ -74,6 +78,10 @@ pub struct Report {
     /// Number of objects whose ETag or modification time changed after the conversion although their rows and rejects
     /// did not.
     pub touched: u64,
+    /// Number of objects whose text was restored and matches their claim.
+    pub restorable: u64,
+    /// Number of objects that cannot be restored because they were damaged when they were converted.
+    pub damaged: u64,
     /// Number of objects with rejects.
     pub objects_with_rejects: u64,
     /// The objects with the most rejects, excluding incomplete ones; at most ten.
@@ -114,7 +122,7 @@ impl Finding {
 
 /// A claim in effect, with its state and amendments.
 struct ActiveClaim<'a> {
-    log_type: LogType,
+    partition: &'a Partition,
     number: usize,
     claim: &'a Claim,
     state: &'a State,
@@ -132,6 +140,8 @@ struct Checked {
     reference_decoded: u64,
     not_compared: u64,
     touched: u64,
+    restorable: u64,
+    damaged: u64,
     findings: Vec<Finding>,
 }
 
@@ -142,6 +152,8 @@ impl Checked {
         self.reference_decoded += other.reference_decoded;
         self.not_compared += other.not_compared;
         self.touched += other.touched;
+        self.restorable += other.restorable;
+        self.damaged += other.damaged;
         self.findings.extend(other.findings);
         self
     }
@@ -161,7 +173,7 @@ impl Verification<'_> {
                 Finding::new("listing_failed", &failure.object, &failure.error, Remedy::Rename);
             report.findings.push(finding);
         }
-        find_left_out(&listing, &mut report);
+        skipped::find(&listing, &mut report);
         // The remedy for each partition whose converted objects are unknown.
         let mut unknown = BTreeMap::new();
         let files = DataFiles::list(self.dataset)?;
@@ -186,6 +198,8 @@ impl Verification<'_> {
         report.reference_decoded = checked.reference_decoded;
         report.not_compared = checked.not_compared;
         report.touched = checked.touched;
+        report.restorable = checked.restorable;
+        report.damaged = checked.damaged;
         report.findings.extend(checked.findings);
         report.findings.sort();
         Ok(report)
@@ -255,9 +269,9 @@ impl Verification<'_> {
                         Remedy::Publish,
                     ));
                 }
-                let log_type = log.partition().log_type;
+                let partition = log.partition();
                 let (state, amendments) = (&entry.state, Arc::clone(&amendments));
-                claims.push(ActiveClaim { log_type, number, claim, state, amendments, name });
+                claims.push(ActiveClaim { partition, number, claim, state, amendments, name });
             }
         }
         claims
@@ -395,6 +409,13 @@ impl Verification<'_> {
         if let Some(redaction) = self.read_data.filter(|_| readable) {
             self.compare_rows(active, (objects, sample), redaction, &mut checked);
         }
+        if self.restore {
+            let ActiveClaim { partition, claim, name, .. } = active;
+            let restored = restored::check(self.dataset, partition, (*claim, name), self.stop)?;
+            checked.restorable += restored.restorable;
+            checked.damaged += restored.damaged;
+            checked.findings.extend(restored.findings);
+        }
         Ok(checked)
     }
 
@@ -406,8 +427,9 @@ impl Verification<'_> {
         redaction: &Redaction,
         checked: &mut Checked,
     ) {
-        let ActiveClaim { log_type, number, claim, amendments, .. } = active;
-        let written = match rows::of_claim(self.dataset, log_type.table(), claim) {
+        let ActiveClaim { partition, number, claim, amendments, .. } = active;
+        let table = partition.log_type.table();
+        let written = match rows::of_claim(self.dataset, table, claim) {
             Ok(written) => written,
             Err(error) => {
                 let name = claim.outputs.first().map_or("", |output| &output.file.key);
@@ -430,14 +452,14 @@ impl Verification<'_> {
                 continue;
             };
             let source = &self.sources[object.source];
-            match rows::of_object(log_type.table(), source, object, redaction) {
+            match rows::of_object(table, source, object, redaction) {
                 Ok(read) => {
                     checked.compared += 1;
                     let written = written.get(claimed.name.as_str()).copied().unwrap_or_default();
                     match (read.difference(written), change) {
                         (None, Change::Touched) => checked.touched += 1,
-                        (None, _) if sample.contains(log_type.table(), claimed) => {
-                            self.decode_again(*log_type, object, url, checked);
+                        (None, _) if sample.contains(table, claimed) => {
+                            self.decode_again(partition.log_type, object, url, checked);
                         }
                         (None, _) => {}
                         (Some(problem), Change::Touched) => {
@@ -527,8 +549,8 @@ impl Verification<'_> {
         objects: &HashMap<&str, &Object>,
     ) -> Sample<'c> {
         let mut sample = Sample::default();
-        for ActiveClaim { log_type, number, claim, state, amendments, .. } in claims {
-            let table = log_type.table();
+        for ActiveClaim { partition, number, claim, state, amendments, .. } in claims {
+            let table = partition.log_type.table();
             if self.read_data.is_none() || **state != State::Done || sample.has_first(table) {
                 continue;
             }
@@ -540,24 +562,6 @@ impl Verification<'_> {
             }
         }
         sample
-    }
-}
-
-/// Reports skipped objects that are named like logs, with one finding per kind.
-fn find_left_out(listing: &Listing, report: &mut Report) {
-    for kind in SkipReason::LOGS {
-        let (Some(count), Some(key)) = (listing.skipped.get(kind), listing.examples.get(kind))
-        else {
-            continue;
-        };
-        let why = mismatch(key).unwrap_or_default();
-        let problem = match count {
-            1 => format!("is named like a log and is not converted: {why}"),
-            many => format!(
-                "is one of {many} objects that are named like logs and are not converted: {why}"
-            ),
-        };
-        report.findings.push(Finding::new(kind, key, &problem, Remedy::RestoreName));
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Remedy {
     Publish,
     /// Remove the partition, then convert again.
     Remove,
+    /// If the source still contains the object, remove the partition, then convert again.
+    RemoveIfInSource,
     /// Compare the contents with `convert` or `verify --read-data`.
     Compare,
     /// Investigate who changed the file; if in doubt, remove the partition.

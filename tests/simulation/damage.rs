@@ -458,6 +458,7 @@ impl History {
             dataset: &self.world.dataset(0, "verify".to_owned(), &dead).unwrap(),
             selection: &Selection::default(),
             read_data: Some(&Redaction::default()),
+            restore: false,
             reference: &LogType::table,
             stop: &stop,
         };

@@ -115,8 +115,15 @@ impl Restoration<'_> {
         let (logs, summary) = self.logs()?;
         let (claims, summary) = self.claims(&logs, summary);
         let (found, text) = (BTreeSet::new(), Vec::new());
-        let mut sink =
-            ToStream { restoration: self, claim: None, stream, result: Ok(()), found, text, summary };
+        let mut sink = ToStream {
+            restoration: self,
+            claim: None,
+            stream,
+            result: Ok(()),
+            found,
+            text,
+            summary,
+        };
         for Wanted { partition, claim } in claims {
             sink.claim = Some(claim);
             walk(self.dataset, partition, claim, &mut sink, self.stop)?;
