@@ -33,16 +33,14 @@ pub(crate) trait Parse: Send + Default {
         text: &[u8],
     ) -> Result<Option<<Self::Type as ArrowPrimitiveType>::Native>, Rejected>;
 
-    /// Parses a field in the form that nearly all fields have. Returns `None` for any other form.
+    /// Parses a field in the form that nearly all fields have. Also returns whether it is written in the given style,
+    /// the usual one of the column. Returns `None` for any other form.
     fn quick(
         &mut self,
         text: &[u8],
         field: Span,
-    ) -> Option<<Self::Type as ArrowPrimitiveType>::Native>;
-
-    /// Returns whether a field that [`quick`](Self::quick) accepts is written in the given style. `field` contains no
-    /// quotes.
-    fn is_usual(style: Style, field: &[u8]) -> bool;
+        style: Style,
+    ) -> Option<(<Self::Type as ArrowPrimitiveType>::Native, bool)>;
 
     /// Returns whether a field of any form is written in the given style, with the quotes of its token. May return false
     /// although it is.
@@ -103,8 +101,8 @@ impl<P: Parse> ColumnBuilder for NumberBuilder<P> {
         let rows = values.len();
         let mut usual = !token.quoted;
         values.extend(fields.iter().enumerate().map(|(index, field)| {
-            if let Some(value) = parse.quick(text, field) {
-                usual &= P::is_usual(token.style, &text[field.range()]);
+            if let Some((value, is_usual)) = parse.quick(text, field, token.style) {
+                usual &= is_usual;
                 return value;
             }
             let value = unusual(parse, text, field).unwrap_or_else(|Rejected| {
@@ -121,10 +119,9 @@ impl<P: Parse> ColumnBuilder for NumberBuilder<P> {
         }));
         if !usual {
             // Finds the lines again. This is rare, and the loop above stays free of branches.
-            let mut quick = |field| parse.quick(text, field).is_some();
             found.unusual.extend(fields.iter().enumerate().filter_map(|(index, field)| {
-                let usual = !token.quoted && P::is_usual(token.style, &text[field.range()]);
-                (!usual && quick(field)).then_some(index)
+                let (_, is_usual) = parse.quick(text, field, token.style)?;
+                (token.quoted || !is_usual).then_some(index)
             }));
         }
     }
@@ -185,14 +182,12 @@ impl Parse for Int32 {
     }
 
     #[inline]
-    fn quick(&mut self, text: &[u8], field: Span) -> Option<i32> {
+    fn quick(&mut self, text: &[u8], field: Span, _: Style) -> Option<(i32, bool)> {
         let digits = last_eight(text, field)?;
-        are_digits(digits).then(|| value_of(digits).cast_signed())
-    }
-
-    #[inline]
-    fn is_usual(_: Style, field: &[u8]) -> bool {
-        is_usual_integer(field)
+        are_digits(digits).then(|| {
+            let value = value_of(digits);
+            (value.cast_signed(), value >= LEAST[field.len()])
+        })
     }
 
     fn value(native: i32) -> Value<'static> {
@@ -213,14 +208,12 @@ impl Parse for Int64 {
     }
 
     #[inline]
-    fn quick(&mut self, text: &[u8], field: Span) -> Option<i64> {
+    fn quick(&mut self, text: &[u8], field: Span, _: Style) -> Option<(i64, bool)> {
         let digits = last_eight(text, field)?;
-        are_digits(digits).then(|| value_of(digits).into())
-    }
-
-    #[inline]
-    fn is_usual(_: Style, field: &[u8]) -> bool {
-        is_usual_integer(field)
+        are_digits(digits).then(|| {
+            let value = value_of(digits);
+            (value.into(), value >= LEAST[field.len()])
+        })
     }
 
     fn value(native: i64) -> Value<'static> {
@@ -244,16 +237,14 @@ impl Parse for Port {
     }
 
     #[inline]
-    fn quick(&mut self, text: &[u8], field: Span) -> Option<i32> {
+    fn quick(&mut self, text: &[u8], field: Span, _: Style) -> Option<(i32, bool)> {
         let last = *text[field.range()].last_chunk()?;
         let length = part::CHUNK - 1 - part::last_equal(last, b':')?;
         let digits = padded(u64::from_le_bytes(last), length);
-        (length > 0 && are_digits(digits)).then(|| value_of(digits).cast_signed())
-    }
-
-    #[inline]
-    fn is_usual(_: Style, field: &[u8]) -> bool {
-        part::colon(field).is_some_and(|colon| is_usual_integer(&field[colon + 1..]))
+        (length > 0 && are_digits(digits)).then(|| {
+            let value = value_of(digits);
+            (value.cast_signed(), value >= LEAST[length])
+        })
     }
 
     fn is_usual_value(token: Token, field: &[u8], value: Option<i32>) -> bool {
@@ -284,17 +275,27 @@ impl Parse for Double {
     // Without the attribute, the compiler calls this function for each value, because two types use it.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    fn quick(&mut self, text: &[u8], field: Span) -> Option<f64> {
+    fn quick(&mut self, text: &[u8], field: Span, style: Style) -> Option<(f64, bool)> {
         // Durations in seconds have three decimal places in the logs of Application Load Balancers, and six in those of
         // Classic Load Balancers.
         let word = last_eight(text, field)?;
-        fixed_point::<3>(word, field.len()).or_else(|| fixed_point::<6>(word, field.len()))
-    }
-
-    #[allow(clippy::inline_always)] // like `quick`
-    #[inline(always)]
-    fn is_usual(style: Style, field: &[u8]) -> bool {
-        is_usual_decimal(style, field)
+        let length = field.len();
+        let (value, digits, places) = match fixed_point::<3>(word, length) {
+            Some((value, digits)) => (value, digits, 3),
+            None => {
+                let (value, digits) = fixed_point::<6>(word, length)?;
+                (value, digits, 6)
+            }
+        };
+        let has_places = match style {
+            Style::Places(usual) => usual == places,
+            Style::Shortest => (word >> 56) as u8 != b'0',
+            _ => false,
+        };
+        // A single zero before the decimal point is usual, and the point is not a digit.
+        let least =
+            LEAST[length - 1] & u32::from(length == usize::from(places) + 2).wrapping_sub(1);
+        Some((value, has_places && digits >= least))
     }
 
     fn value(native: f64) -> Value<'static> {
@@ -315,13 +316,8 @@ impl Parse for HttpStatus {
     }
 
     #[inline]
-    fn quick(&mut self, text: &[u8], field: Span) -> Option<i32> {
-        if field.len() == 3 { Int32.quick(text, field) } else { None }
-    }
-
-    #[inline]
-    fn is_usual(_: Style, field: &[u8]) -> bool {
-        is_usual_integer(field)
+    fn quick(&mut self, text: &[u8], field: Span, style: Style) -> Option<(i32, bool)> {
+        if field.len() == 3 { Int32.quick(text, field, style) } else { None }
     }
 
     fn value(native: i32) -> Value<'static> {
@@ -343,13 +339,8 @@ impl Parse for Status {
     }
 
     #[inline]
-    fn quick(&mut self, text: &[u8], field: Span) -> Option<i32> {
-        if field.len() <= 3 { Int32.quick(text, field) } else { None }
-    }
-
-    #[inline]
-    fn is_usual(_: Style, field: &[u8]) -> bool {
-        is_usual_integer(field)
+    fn quick(&mut self, text: &[u8], field: Span, style: Style) -> Option<(i32, bool)> {
+        if field.len() <= 3 { Int32.quick(text, field, style) } else { None }
     }
 
     fn value(native: i32) -> Value<'static> {
@@ -374,37 +365,13 @@ impl Parse for Seconds {
     }
 
     #[inline]
-    fn quick(&mut self, text: &[u8], field: Span) -> Option<f64> {
-        Double.quick(text, field)
-    }
-
-    #[allow(clippy::inline_always)] // like `quick`
-    #[inline(always)]
-    fn is_usual(style: Style, field: &[u8]) -> bool {
-        is_usual_decimal(style, field)
+    fn quick(&mut self, text: &[u8], field: Span, style: Style) -> Option<(f64, bool)> {
+        Double.quick(text, field, style)
     }
 
     fn value(native: f64) -> Value<'static> {
         Value::Double(native)
     }
-}
-
-/// Returns whether digits have no unnecessary zero before them.
-#[inline]
-fn is_usual_integer(digits: &[u8]) -> bool {
-    digits.len() == 1 || digits.first() != Some(&b'0')
-}
-
-/// Returns whether a number with three or six decimal places is written in the given style.
-#[inline]
-fn is_usual_decimal(style: Style, field: &[u8]) -> bool {
-    let [first, second, .., last] = field else { return false };
-    let places = match style {
-        Style::Places(places) => field.iter().rev().nth(places.into()) == Some(&b'.'),
-        Style::Shortest => *last != b'0',
-        _ => false,
-    };
-    places && (*first != b'0' || *second == b'.')
 }
 
 /// Parses an integer with an optional minus sign.
@@ -458,6 +425,9 @@ fn padded(word: u64, length: usize) -> u64 {
     word & !before | ZEROS & before
 }
 
+/// The least numbers with this many digits. A smaller number begins with an unnecessary zero.
+const LEAST: [u32; 9] = [0, 0, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+
 /// Returns whether all eight bytes are digits.
 #[inline]
 pub(super) fn are_digits(word: u64) -> bool {
@@ -478,9 +448,9 @@ pub(super) fn value_of(word: u64) -> u32 {
 }
 
 /// Parses a number with the given number of decimal places, such as `0.001` with three. `word` is the number as
-/// [`last_eight`] returns it, and `length` its number of bytes.
+/// [`last_eight`] returns it, and `length` its number of bytes. Also returns the number without its decimal point.
 #[inline]
-fn fixed_point<const PLACES: usize>(word: u64, length: usize) -> Option<f64> {
+fn fixed_point<const PLACES: usize>(word: u64, length: usize) -> Option<(f64, u32)> {
     // In a shorter field, the padding would be mistaken for the digit before the decimal point.
     if length < 1 + 1 + PLACES {
         return None;
@@ -490,7 +460,10 @@ fn fixed_point<const PLACES: usize>(word: u64, length: usize) -> Option<f64> {
     // The digits before the decimal point are shifted up by one byte, over the decimal point.
     let digits = word & fraction | (word & whole) << 8 | u64::from(b'0');
     let point = (word >> (56 - 8 * PLACES)) as u8;
-    (point == b'.' && are_digits(digits)).then(|| f64::from(value_of(digits)) / POWERS[PLACES])
+    (point == b'.' && are_digits(digits)).then(|| {
+        let digits = value_of(digits);
+        (f64::from(digits) / POWERS[PLACES], digits)
+    })
 }
 
 /// Powers of ten. A double represents each of them exactly.
@@ -621,7 +594,7 @@ mod tests {
         // `quick` must ignore the bytes before and after the field.
         let text = format!("7{field}7");
         let span = Span { start: 1, end: 1 + field.len() as u32 };
-        let quick = P::default().quick(text.as_bytes(), span);
+        let quick = P::default().quick(text.as_bytes(), span, Style::Plain).map(|(value, _)| value);
         assert_eq!(quick.is_some(), usual, "{field:?}");
         if quick.is_some() {
             assert_eq!(Ok(quick), P::default().parse(field.as_bytes()), "{field:?}");
@@ -667,7 +640,7 @@ mod tests {
             before in "[0-9a-f .:]{8}",
         ) {
             fn check<P: Parse>(text: &[u8], span: Span) -> bool {
-                let quick = P::default().quick(text, span);
+                let quick = P::default().quick(text, span, Style::Plain).map(|(value, _)| value);
                 quick.is_none() || Ok(quick) == P::default().parse(&text[span.range()])
             }
             let text = format!("{before}{field}");
@@ -692,7 +665,7 @@ mod tests {
         ) {
             let text = format!("{before}{field}");
             let span = Span { start: before.len() as u32, end: text.len() as u32 };
-            let value = Double.quick(text.as_bytes(), span).map(f64::to_bits);
+            let value = Double.quick(text.as_bytes(), span, Style::Plain).map(|(value, _)| value.to_bits());
             proptest::prop_assert_eq!(value, field.parse().ok().map(f64::to_bits));
         }
     }

@@ -51,23 +51,16 @@ impl Parse for Timestamp {
     }
 
     #[inline]
-    fn quick(&mut self, text: &[u8], field: Span) -> Option<i64> {
+    fn quick(&mut self, text: &[u8], field: Span, style: Style) -> Option<(i64, bool)> {
         let (whole, fraction) = text[field.range()].split_first_chunk()?;
-        let micros = match field.len() {
-            WITH_MICROS => micros(*fraction.first_chunk()?).ok()?,
-            WITHOUT_FRACTION => 0,
+        let (micros, written) = match field.len() {
+            WITH_MICROS => {
+                (micros(*fraction.first_chunk()?).ok()?, Style::Time { places: 6, zulu: true })
+            }
+            WITHOUT_FRACTION => (0, Style::Time { places: 0, zulu: false }),
             _ => return None,
         };
-        Some(self.seconds(whole).ok()? + micros)
-    }
-
-    #[inline]
-    fn is_usual(style: Style, field: &[u8]) -> bool {
-        match style {
-            Style::Time { places: 6, zulu: true } => field.len() == WITH_MICROS,
-            Style::Time { places: 0, zulu: false } => field.len() == WITHOUT_FRACTION,
-            _ => false,
-        }
+        Some((self.seconds(whole).ok()? + micros, written == style))
     }
 
     fn value(native: i64) -> Value<'static> {
@@ -170,7 +163,7 @@ mod tests {
             proptest::prop_assert_eq!(parse(&text), expected);
             let field = Span { start: 0, end: text.len() as u32 };
             let is_quick = [WITHOUT_FRACTION, WITH_MICROS].contains(&text.len());
-            let quick = Timestamp::default().quick(text.as_bytes(), field);
+            let quick = Timestamp::default().quick(text.as_bytes(), field, Style::Plain).map(|(time, _)| time);
             proptest::prop_assert_eq!(quick, expected.filter(|_| is_quick));
         }
     }

@@ -21,12 +21,8 @@ impl Parse for NotBefore {
         Ok(bound(&mut self.0, b"NotBefore=", text))
     }
 
-    fn quick(&mut self, _: &[u8], _: Span) -> Option<i64> {
+    fn quick(&mut self, _: &[u8], _: Span, _: Style) -> Option<(i64, bool)> {
         None
-    }
-
-    fn is_usual(_: Style, _: &[u8]) -> bool {
-        true
     }
 
     // The line is written from the column that contains the field as logged.
@@ -54,12 +50,8 @@ impl Parse for NotAfter {
         Ok(bound(&mut self.0, b"NotAfter=", text))
     }
 
-    fn quick(&mut self, _: &[u8], _: Span) -> Option<i64> {
+    fn quick(&mut self, _: &[u8], _: Span, _: Style) -> Option<(i64, bool)> {
         None
-    }
-
-    fn is_usual(_: Style, _: &[u8]) -> bool {
-        true
     }
 
     // The line is written from the column that contains the field as logged.
