@@ -8,8 +8,7 @@ use alb2parquet::internals::dataset::layout::Layout;
 use alb2parquet::internals::logs::schema::LogType;
 use alb2parquet::internals::report::{
     Counts, Day, DayRange, Facts, IncompleteObjects, LoadBalancer, MissingDays, MissingWindows,
-    Retired,
-    Totals, WindowRange, html,
+    Retired, Totals, WindowRange, html,
 };
 use chrono::{DateTime, NaiveDate};
 use roxmltree::{Document, Node, ParsingOptions};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -14,11 +14,11 @@ use alb2parquet::internals::dataset::ledger::Ledger;
 use alb2parquet::internals::logs::key::from_root;
 use alb2parquet::internals::maintain::retire::{Action, Kept, Prove, Retirement, Summary};
 use alb2parquet::internals::plan::Selection;
-use alb2parquet::internals::store::{Network, Place, Source};
+use alb2parquet::internals::store::{Network, Place, Source, Target as _};
 use flate2::read::MultiGzDecoder;
 use tempfile::TempDir;
 
-use crate::memory::{Memory, Reply};
+use crate::memory::{Memory, Reply, Request};
 use crate::server::{Server, command};
 use crate::support::{
     Line, PARTITION, ROWS, Run, World, good_lines, gzip, key, key_on, program, run_command,
@@ -69,8 +69,8 @@ fn objects(directory: &Path) -> BTreeMap<String, Vec<u8>> {
 fn restored(world: &World) -> BTreeMap<String, Vec<u8>> {
     let directory = TempDir::new().unwrap();
     let out = directory.path().join("restored");
-    let args = ["restore", world.out().to_str().unwrap(), "--out", out.to_str().unwrap()].map(ToOwned::to_owned);
-    run_command(program(&[]).args(args)).expect(0);
+    let dataset = world.out();
+    run_command(program(&["restore"]).arg(dataset).arg("--out").arg(&out)).expect(0);
     objects(&out)
 }
 
@@ -193,8 +193,9 @@ fn objects_of_damaged_files_are_kept_and_named() {
 fn restorable(world: &World) -> BTreeMap<String, Vec<u8>> {
     let directory = TempDir::new().unwrap();
     let out = directory.path().join("restored");
-    let args = ["restore", world.out().to_str().unwrap(), "--out", out.to_str().unwrap()].map(ToOwned::to_owned);
-    assert!([0, 2].contains(&run_command(program(&[]).args(args)).code));
+    let dataset = world.out();
+    let run = run_command(program(&["restore"]).arg(dataset).arg("--out").arg(&out));
+    assert!([0, 2].contains(&run.code), "{run:?}");
     objects(&out)
 }
 
@@ -207,7 +208,10 @@ fn partitions_with_retired_objects_are_not_removed_by_mistake() {
     listed.says(&["1 of its objects were retired", "--including-retired"]);
     let removed = world.run("remove", false, &["--yes", "--json"]).expect(2);
     let partitions = removed.json()["partitions"].clone();
-    assert_eq!((&partitions[0]["removed"], &partitions[1]["removed"]), (&true.into(), &false.into()));
+    assert_eq!(
+        (&partitions[0]["removed"], &partitions[1]["removed"]),
+        (&true.into(), &false.into())
+    );
     assert_eq!(partitions[1]["retired"], 1);
     assert!(world.rows().len() < rows && !world.rows().is_empty());
     world.run("remove", false, &["--yes", "--including-retired"]).expect(0);
@@ -274,7 +278,8 @@ fn a_recorded_proof_is_used_only_if_it_is_recent_and_nothing_changed() {
     // A proof with a time in the future, or of another claim, is not used.
     for proof in tree(&world.out().join("_alb2parquet/proofs")).into_keys() {
         let path = world.out().join("_alb2parquet/proofs").join(proof);
-        let text = fs::read_to_string(&path).unwrap().replace("\"proved_at\":\"20", "\"proved_at\":\"90");
+        let text =
+            fs::read_to_string(&path).unwrap().replace("\"proved_at\":\"20", "\"proved_at\":\"90");
         fs::write(path, text).unwrap();
     }
     assert_eq!(proved(&list(&["--proof-age", "7d"])), (2, 0));
@@ -290,8 +295,7 @@ fn a_recorded_proof_is_used_only_if_it_is_recent_and_nothing_changed() {
 /// Runs a retirement with the given proof.
 fn retire_with(world: &World, prove: &Prove<'_>) -> Summary {
     let (source, out) = (world.source(), world.out());
-    let sources =
-        [Source::open(source.to_str().unwrap(), &Network::default(), from_root).unwrap()];
+    let sources = [Source::open(source.to_str().unwrap(), &Network::default(), from_root).unwrap()];
     let dataset = dataset(&out);
     Retirement {
         sources: &sources,
@@ -335,7 +339,8 @@ fn nothing_is_deleted_if_the_partition_is_removed_after_the_proof() {
 fn an_object_without_a_proof_is_kept() {
     let world = converted();
     let summary = retire_with(&world, &|_, _, claim, _| {
-        let proved = |index: usize| if index == 1 { Err("a bit is wrong".to_owned()) } else { Ok(()) };
+        let proved =
+            |index: usize| if index == 1 { Err("a bit is wrong".to_owned()) } else { Ok(()) };
         Ok((0..claim.objects.len().min(2)).map(|index| (index, proved(index))).collect())
     });
     assert_eq!((summary.deleted, summary.failures.len()), (2, 4));
@@ -344,14 +349,17 @@ fn an_object_without_a_proof_is_kept() {
     assert_eq!(objects(&world.source()).len(), 4);
 }
 
+/// A converted world, the command that retires its objects, and a function that copies buckets to the world.
+type Start = (World, Box<dyn Fn() -> Command>, Box<dyn Fn(&World)>);
+
 /// Kills `retire --delete` at random, then checks that nothing is lost and that a later run finishes.
-fn kill(rounds: u32, mut start: impl FnMut() -> (World, Box<dyn Fn() -> std::process::Command>, Box<dyn Fn(&World)>)) {
+fn kill(rounds: u32, start: impl Fn() -> Start) {
     let mut killed = 0;
     for round in 0..rounds {
         let (world, run, pull) = start();
         let all = objects(&world.source());
         let mut child = run().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        thread::sleep(Duration::from_millis(u64::from(20 + 37 * round % 700)));
+        thread::sleep(Duration::from_millis(u64::from(20 + 90 * round)));
         let _ = child.kill();
         killed += u32::from(!child.wait().unwrap().success());
         pull(&world);
@@ -377,10 +385,11 @@ fn retired_names(out: &Path) -> String {
     texts.filter(|text| text.contains("\"retired\":true")).collect()
 }
 
-fn many() -> World {
+/// Returns a world with `of_day` objects on each of `days` days.
+fn many(days: usize, of_day: usize) -> World {
     let world = World::new();
-    for day in 10..20 {
-        for number in 0..40 {
+    for day in 10..10 + days {
+        for number in 0..of_day {
             let text = [good_lines(3), b"\r\n".to_vec()].concat();
             world.put(&key_on(&format!("2025/07/{day}"), number), gzip(text));
         }
@@ -390,8 +399,8 @@ fn many() -> World {
 
 #[test]
 fn a_killed_run_loses_nothing_and_the_next_one_finishes_it() {
-    kill(12, || {
-        let world = many();
+    kill(8, || {
+        let world = many(8, 30);
         world.convert_with(&["--target-file-size", "4KB"]).expect(0);
         let paths = [world.source(), world.out()].map(|path| path.to_str().unwrap().to_owned());
         let run = move || {
@@ -403,9 +412,7 @@ fn a_killed_run_loses_nothing_and_the_next_one_finishes_it() {
 }
 
 /// Returns the server at a bucket with the objects of [`texts`], and a dataset on disk.
-fn in_memory(
-    choice: impl Fn(&crate::memory::Request) -> Reply + Send + Sync + 'static,
-) -> (Memory, TempDir) {
+fn in_memory(choice: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> (Memory, TempDir) {
     let objects = texts().into_iter().map(|(key, text)| (key, gzip(text)));
     let (server, dir) = (Memory::start(objects, choice), TempDir::new().unwrap());
     let out = dir.path().join("out");
@@ -439,17 +446,18 @@ fn a_lost_response_is_repeated_only_for_the_remaining_objects() {
 
 #[test]
 fn an_object_that_changes_before_its_deletion_is_kept() {
-    let refused = |request: &crate::memory::Request| {
+    let refused = |request: &Request| {
         // The store finds another ETag than the one in the request.
-        match request.is_bulk_delete() {
-            true => Reply::Other(
+        if request.is_bulk_delete() {
+            Reply::Other(
                 200,
                 format!(
                     "<DeleteResult><Error><Key>{}</Key><Code>PreconditionFailed</Code></Error></DeleteResult>",
                     key(1)
                 ),
-            ),
-            false => Reply::Usual,
+            )
+        } else {
+            Reply::Usual
         }
     };
     let (server, dir) = in_memory(refused);
@@ -462,7 +470,7 @@ fn an_object_that_changes_before_its_deletion_is_kept() {
 
 #[test]
 fn a_denied_deletion_ends_the_run_with_the_permission_that_is_needed() {
-    let denied = |request: &crate::memory::Request| {
+    let denied = |request: &Request| {
         let body = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>".to_owned();
         if request.is_bulk_delete() { Reply::Other(403, body) } else { Reply::Usual }
     };
@@ -504,10 +512,11 @@ fn server() -> Server {
 #[test]
 #[ignore = "needs a server; scripts/s3-test runs it"]
 fn a_run_that_is_killed_in_a_bucket_loses_nothing() {
-    kill(6, || {
-        let (world, logs, lake) = (many(), server().new_bucket(), server().new_bucket());
+    kill(3, || {
+        let (world, logs, lake) = (many(3, 20), server().new_bucket(), server().new_bucket());
         server().upload(&world.source(), &logs);
-        let convert = ["convert", &logs, "--out", &lake, "--to", "2099-12-31", "--target-file-size", "4KB"];
+        let convert =
+            ["convert", &logs, "--out", &lake, "--to", "2099-12-31", "--target-file-size", "4KB"];
         run_command(&mut server().command(&convert)).expect(0);
         let pull = [(logs.clone(), world.source()), (lake.clone(), world.out())];
         let run = move || {
@@ -535,7 +544,6 @@ fn a_changed_object_in_a_bucket_is_kept_even_if_the_store_ignores_conditions() {
         run_command(&mut server().command(&[&fixed[..], args].concat()))
     };
     command("convert", &["--max-rejects", "1"]).expect(0);
-    use alb2parquet::internals::store::Target as _;
     server().target(&logs).delete(&key(1)).unwrap();
     server().target(&logs).create(&key(1), &gzip(good_lines(21))).unwrap();
     let run = command("retire", &["--delete", "--yes"]).expect(0);

@@ -5,7 +5,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use crate::cli::options::Held;
 use crate::cli::signals::Signals;
-use crate::cli::terminal::{StdoutError, print_json, print_line};
+use crate::cli::terminal::{StdoutError, hint, print_json, print_line};
 use crate::cli::{DONE, FAILED, OBJECTS, resolve};
 use crate::dataset::contents::Contents;
 use crate::maintain::remove::{self, PartitionRemoval};
@@ -80,6 +80,9 @@ fn print(all: &[PartitionRemoval], done: bool) {
             HumanBytes(*bytes),
             HumanCount(*files)
         ));
+    }
+    if all.iter().any(|each| each.contents.retired > 0 && each.error.is_some()) {
+        hint("--including-retired also removes partitions with retired objects; `restore` restores them first");
     }
     print_line(match (all.is_empty(), done) {
         (true, _) => "the dataset contains none of the selected partitions",

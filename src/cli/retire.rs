@@ -166,7 +166,9 @@ impl Retire {
         }
         if summary.elsewhere > 0 {
             let objects = counted(summary.elsewhere);
-            print_line(&format!("elsewhere   {objects} objects of the dataset are not below SOURCE"));
+            print_line(&format!(
+                "elsewhere   {objects} objects of the dataset are not below SOURCE"
+            ));
         }
         if summary.deleted_before > 0 {
             let objects = counted(summary.deleted_before);
@@ -182,9 +184,10 @@ impl Retire {
         print_line(&match (has_versions, self.delete && self.yes) {
             (Some(has_versions), _) => {
                 let columns = if has_versions { "Bucket, Key, VersionId" } else { "Bucket, Key" };
-                let recorded = match self.yes {
-                    true => "; the objects are recorded as retired",
-                    false => "; if they will be deleted, --yes records them as retired",
+                let recorded = if self.yes {
+                    "; the objects are recorded as retired"
+                } else {
+                    "; if they will be deleted, --yes records them as retired"
                 };
                 format!("the manifest has the columns {columns}{recorded}")
             }

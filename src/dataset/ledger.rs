@@ -335,7 +335,7 @@ impl<'a> Ledger<'a> {
         let mut log = Log::read(self.dataset, partition, &self.hints)?;
         let run = self.dataset.run().to_owned();
         let id = format!("{run}-{}", log.entries().len());
-        let removal = Removal { id, run, including_retired };
+        let removal = Removal { run, id, including_retired };
         if log.append(self.dataset, Record::Remove(removal))? == Appended::Lost {
             return Ok(None);
         }

@@ -78,7 +78,5 @@ fn only_copy(retired: u64) -> String {
         1 => "1 of its objects".to_owned(),
         many => format!("{many} of its objects"),
     };
-    format!(
-        "{objects} were retired, so this dataset may hold their only copy (--including-retired removes them)"
-    )
+    format!("{objects} were retired, so this dataset may hold their only copy")
 }

@@ -4,7 +4,7 @@
 //! object in the source is still the one that was converted. Before objects are deleted, an amendment in the log of
 //! their partition records them as retired, so a killed run loses no record of a deletion, and a later run finishes it.
 
-mod manifest;
+mod batch_operations;
 mod proof;
 
 use std::collections::BTreeMap;
@@ -26,14 +26,19 @@ use crate::plan::{Failure, Remedy, Scope, Selection};
 use crate::store::{Cause, Current, Deletion, Listed, Source, StoreError};
 use crate::util::threads;
 
-pub use crate::maintain::retire::manifest::{Manifest, ManifestError};
+pub use crate::maintain::retire::batch_operations::{Manifest, ManifestError};
 
 /// Maximum number of objects per log entry and request.
 const OBJECTS_AT_ONCE: usize = 1000;
 
 /// Restores the objects of a claim in memory, and compares them with the claim. Returns the results by index in
 /// [`Claim::objects`]; an object without a result is not proved.
-pub type Prove<'a> = dyn Fn(&Dataset, &Partition, &Claim, &AtomicBool) -> anyhow::Result<Vec<(usize, Result<(), String>)>>
+pub type Prove<'a> = dyn Fn(
+        &Dataset,
+        &Partition,
+        &Claim,
+        &AtomicBool,
+    ) -> anyhow::Result<Vec<(usize, Result<(), String>)>>
     + Sync
     + 'a;
 
@@ -159,7 +164,9 @@ pub struct Summary {
 #[derive(Debug, thiserror::Error)]
 pub enum RetireError {
     /// The dataset is redacted.
-    #[error("the dataset is redacted, so it does not contain the text of its objects: nothing can be retired")]
+    #[error(
+        "the dataset is redacted, so it does not contain the text of its objects: nothing can be retired"
+    )]
     Redacted,
     /// Objects of a source cannot be deleted.
     #[error("{name}: {why}")]
@@ -254,7 +261,10 @@ impl Retirement<'_> {
             .filter(|partition| self.selection.wants_partition(partition))
             .collect();
         let all: Result<Vec<Summary>, RetireError> = threads::pool(0)?.install(|| {
-            partitions.par_iter().map(|partition| self.retire_partition(partition, &hints)).collect()
+            partitions
+                .par_iter()
+                .map(|partition| self.retire_partition(partition, &hints))
+                .collect()
         });
         Ok(all?.into_iter().fold(Summary::default(), Summary::add))
     }
@@ -279,13 +289,12 @@ impl Retirement<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(RetireError::Interrupted);
             }
-            let unchanged = self.check(partition, candidates, &mut summary);
+            let unchanged = self.check(partition, &candidates, &mut summary);
             if unchanged.is_empty() {
                 continue;
             }
             let claim = log.entry(number).record.claim().cloned().expect("the entry is a claim");
-            let proved =
-                self.prove(&log, number, &claim, &proofs, unchanged, &mut summary)?;
+            let proved = self.prove(&log, number, &claim, &proofs, unchanged, &mut summary)?;
             for some in proved.chunks(OBJECTS_AT_ONCE) {
                 if self.stop.load(Ordering::Relaxed) {
                     return Err(RetireError::Interrupted);
@@ -327,7 +336,7 @@ impl Retirement<'_> {
                     summary.keep(Kept::Damaged, url);
                 } else {
                     let (key, retired) = (key.to_owned(), amendments.is_retired(number, claimed));
-                    candidates.push(Candidate { held, retired, source, key, url });
+                    candidates.push(Candidate { held, retired, url, source, key });
                 }
             }
             claims.push((number, candidates));
@@ -352,7 +361,7 @@ impl Retirement<'_> {
     fn check(
         &self,
         partition: &Partition,
-        candidates: Vec<Candidate>,
+        candidates: &[Candidate],
         summary: &mut Summary,
     ) -> Vec<Unchanged> {
         let mut unchanged = Vec::new();
@@ -440,7 +449,10 @@ impl Retirement<'_> {
             match self.dataset.target().size(&output.file.key)? {
                 None => return Ok(Some(format!("{name} is gone"))),
                 Some(size) if size != output.file.size => {
-                    return Ok(Some(format!("{name} has {size} bytes instead of {}", output.file.size)));
+                    return Ok(Some(format!(
+                        "{name} has {size} bytes instead of {}",
+                        output.file.size
+                    )));
                 }
                 Some(_) if !whole => {}
                 Some(_) => {

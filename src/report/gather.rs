@@ -18,8 +18,8 @@ use crate::report::examples::{self, Candidates};
 use crate::report::incomplete;
 use crate::report::statements::{self, Locate};
 use crate::report::{
-    Counts, Facts, LoadBalancer, MAX_PROBLEMS, Region, RejectsOf, ReportError, Retired, SLOWEST, SlowBatch,
-    Totals, Written, coverage,
+    Counts, Facts, LoadBalancer, MAX_PROBLEMS, Region, RejectsOf, ReportError, Retired, SLOWEST,
+    SlowBatch, Totals, Written, coverage,
 };
 use crate::util::threads;
 

@@ -48,13 +48,20 @@ pub(super) enum Answer {
 }
 
 impl BulkDelete {
-    pub(super) fn new(client: HttpClient, bucket: &str, signer: Option<Signer>, pays: bool) -> Self {
+    pub(super) fn new(
+        client: HttpClient,
+        bucket: &str,
+        signer: Option<Signer>,
+        pays: bool,
+    ) -> Self {
         Self { client, url: format!("{bucket}?delete"), signer, pays }
     }
 
     /// Returns whether a key can be part of a request. XML cannot represent most control characters.
     pub(super) fn accepts(key: &str) -> bool {
-        !key.chars().any(|c| c < ' ' && !matches!(c, '\t' | '\n' | '\r') || ('\u{fffe}'..='\u{ffff}').contains(&c))
+        !key.chars().any(|c| {
+            c < ' ' && !matches!(c, '\t' | '\n' | '\r') || ('\u{fffe}'..='\u{ffff}').contains(&c)
+        })
     }
 
     /// Deletes objects, given their keys and ETags. Returns the answers by key. An answer can be missing.
@@ -122,9 +129,8 @@ impl<E: StdError> From<E> for Failure {
 impl Failure {
     /// Returns whether the store would refuse the same request again.
     pub(super) fn is_final(&self) -> bool {
-        let is_error = |status: StatusCode| {
-            status.is_client_error() && !matches!(status.as_u16(), 408 | 429)
-        };
+        let is_error =
+            |status: StatusCode| status.is_client_error() && !matches!(status.as_u16(), 408 | 429);
         self.status.is_some_and(is_error) && !is_expired(&self.text)
     }
 
@@ -190,15 +196,17 @@ fn parse(body: &[u8]) -> Result<HashMap<String, Answer>, String> {
             Event::CData(part) => text += &part.decode().map_err(|error| invalid(&error))?,
             Event::GeneralRef(part) => {
                 let name = part.decode().map_err(|error| invalid(&error))?;
-                text.push(match (part.resolve_char_ref().map_err(|error| invalid(&error))?, &*name) {
-                    (Some(character), _) => character,
-                    (None, "amp") => '&',
-                    (None, "lt") => '<',
-                    (None, "gt") => '>',
-                    (None, "quot") => '"',
-                    (None, "apos") => '\'',
-                    (None, other) => return Err(format!("contains &{other};")),
-                });
+                text.push(
+                    match (part.resolve_char_ref().map_err(|error| invalid(&error))?, &*name) {
+                        (Some(character), _) => character,
+                        (None, "amp") => '&',
+                        (None, "lt") => '<',
+                        (None, "gt") => '>',
+                        (None, "quot") => '"',
+                        (None, "apos") => '\'',
+                        (None, other) => return Err(format!("contains &{other};")),
+                    },
+                );
             }
             Event::End(_) => {
                 let names: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -260,7 +268,10 @@ mod tests {
         assert_eq!(answers["d"], Answer::Refused { code, message });
         for end in 0..text.len() {
             let prefix = &text[..end];
-            assert!(parse(prefix.as_bytes()).map_or(true, |answers| answers.is_empty()), "{prefix}");
+            assert!(
+                parse(prefix.as_bytes()).map_or(true, |answers| answers.is_empty()),
+                "{prefix}"
+            );
         }
         assert!(parse(b"<Error><Code>InternalError</Code></Error>").is_err());
     }

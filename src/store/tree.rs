@@ -187,7 +187,10 @@ pub(super) fn remove(
     };
     if metadata.is_symlink() {
         // Removing the link would not remove the log.
-        return Err(refused(&path, io::Error::other("is a symbolic link: delete its file instead")));
+        return Err(refused(
+            &path,
+            io::Error::other("is a symbolic link: delete its file instead"),
+        ));
     }
     if !metadata.is_file() || metadata.len() != size || listed != Some(&e_tag(&metadata)) {
         return Ok(Removed::Not);

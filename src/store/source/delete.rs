@@ -81,10 +81,8 @@ impl Source {
         let found = stream::iter(keys).map(|key| look(key)).buffered(MAX_HEADS).collect::<Vec<_>>();
         let mut directories = Directories::default();
         let found = self.requests.wait(found).into_iter();
-        let mut current = |(entry, version)| Current {
-            listed: self.listed(&entry, &mut directories),
-            version,
-        };
+        let mut current =
+            |(entry, version)| Current { listed: self.listed(&entry, &mut directories), version };
         found.map(|found| Ok(current(found?))).collect()
     }
 
@@ -96,13 +94,16 @@ impl Source {
         let keys = objects.iter().map(|object| self.below(&object.key()).to_owned());
         let keys: Vec<String> = keys.collect();
         if let Kept::Local(directory) = &self.kept {
-            let remove = |(key, object): (&String, &Listed)| {
-                match tree::remove(directory, key, object.condition(), object.size) {
-                    Ok(Removed::Now) => Deletion::Deleted { marker: false },
-                    Ok(Removed::Before) => Deletion::Absent,
-                    Ok(Removed::Not) => Deletion::Changed,
-                    Err(error) => Deletion::Failed(error.into()),
-                }
+            let remove = |(key, object): (&String, &Listed)| match tree::remove(
+                directory,
+                key,
+                object.condition(),
+                object.size,
+            ) {
+                Ok(Removed::Now) => Deletion::Deleted { marker: false },
+                Ok(Removed::Before) => Deletion::Absent,
+                Ok(Removed::Not) => Deletion::Changed,
+                Err(error) => Deletion::Failed(error.into()),
             };
             return keys.iter().zip(objects).map(remove).collect();
         }
@@ -117,10 +118,7 @@ impl Source {
     }
 
     fn unreadable(&self, key: &str, problem: &str) -> StoreError {
-        StoreError::Unreadable {
-            name: format!("{}/{key}", self.url),
-            problem: problem.to_owned(),
-        }
+        StoreError::Unreadable { name: format!("{}/{key}", self.url), problem: problem.to_owned() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Manifests for S3 Batch Operations: CSV with the bucket, the key and the version ID of each object
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/specify-batchjob-manifest.html>).
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -11,14 +11,17 @@ use tempfile::NamedTempFile;
 const ENCODED: AsciiSet =
     NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
+/// Version ID of objects from before versioning was enabled.
+const NULL: &str = "null";
+
 /// A manifest that is being written. Its file appears when it is complete.
 #[derive(Debug)]
 pub struct Manifest {
     bucket: String,
     path: PathBuf,
     file: BufWriter<NamedTempFile>,
-    /// Whether the objects have version IDs, once the first one is known.
-    has_versions: Option<bool>,
+    /// Whether any object has a version ID. If so, all lines need one.
+    has_versions: bool,
 }
 
 /// A manifest cannot be written.
@@ -32,9 +35,6 @@ pub enum ManifestError {
         /// The reason.
         source: io::Error,
     },
-    /// Some objects have version IDs and others do not, but all lines must have the same columns.
-    #[error("versioning of s3://{0} changed during the run: run the same command again")]
-    Versioning(String),
 }
 
 impl Manifest {
@@ -48,22 +48,20 @@ impl Manifest {
         if path.symlink_metadata().is_ok() {
             return Err(failed(io::ErrorKind::AlreadyExists.into()));
         }
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let file =
-            NamedTempFile::new_in(directory.unwrap_or(Path::new("."))).map_err(failed)?;
+        let file = NamedTempFile::new_in(directory(path)).map_err(failed)?;
         Ok(Self {
             bucket: bucket.to_owned(),
             path: path.to_owned(),
             file: BufWriter::new(file),
-            has_versions: None,
+            has_versions: false,
         })
     }
 
     /// Adds an object.
     pub(super) fn add(&mut self, key: &str, version: Option<&str>) -> Result<(), ManifestError> {
-        if *self.has_versions.get_or_insert(version.is_some()) != version.is_some() {
-            return Err(ManifestError::Versioning(self.bucket.clone()));
-        }
+        self.has_versions |= version.is_some();
+        // In a bucket with versions, objects from before have the version ID null.
+        let version = version.unwrap_or(NULL);
         let line = line(&self.bucket, key, version);
         self.file.write_all(line.as_bytes()).map_err(|error| self.failed(error))
     }
@@ -76,10 +74,13 @@ impl Manifest {
     pub fn finish(self) -> Result<bool, ManifestError> {
         let Self { path, file, has_versions, .. } = self;
         let failed = |source| ManifestError::Write { name: path.display().to_string(), source };
-        let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
+        let mut file = file.into_inner().map_err(|error| failed(error.into_error()))?;
+        if !has_versions {
+            file = without_versions(file, &path).map_err(failed)?;
+        }
         file.as_file().sync_all().map_err(failed)?;
         file.persist_noclobber(&path).map_err(|error| failed(error.error))?;
-        Ok(has_versions == Some(true))
+        Ok(has_versions)
     }
 
     fn failed(&self, source: io::Error) -> ManifestError {
@@ -87,12 +88,25 @@ impl Manifest {
     }
 }
 
-fn line(bucket: &str, key: &str, version: Option<&str>) -> String {
-    let key = utf8_percent_encode(key, &ENCODED);
-    match version {
-        Some(version) => format!("{bucket},{key},{version}\n"),
-        None => format!("{bucket},{key}\n"),
+fn line(bucket: &str, key: &str, version: &str) -> String {
+    format!("{bucket},{},{version}\n", utf8_percent_encode(key, &ENCODED))
+}
+
+/// Returns a directory for a temporary file that can be renamed to a path.
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Copies a manifest without the column of version IDs.
+fn without_versions(mut file: NamedTempFile, path: &Path) -> io::Result<NamedTempFile> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut copy = BufWriter::new(NamedTempFile::new_in(directory(path))?);
+    for line in BufReader::new(file).lines() {
+        let line = line?;
+        let without = line.rsplit_once(',').map_or(&*line, |(without, _)| without);
+        writeln!(copy, "{without}")?;
     }
+    copy.into_inner().map_err(io::IntoInnerError::into_error)
 }
 
 #[cfg(test)]
@@ -106,14 +120,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("manifest.csv");
         let mut manifest = Manifest::create(&path, "logs").unwrap();
-        manifest.add("a b/c,d\"é+", Some("v1")).unwrap();
-        manifest.add("AWSLogs/1_x.log.gz", Some("null")).unwrap();
-        assert!(matches!(manifest.add("x", None), Err(ManifestError::Versioning(_))));
+        manifest.add("AWSLogs/1_x.log.gz", None).unwrap();
+        manifest.add("a b/c,d\"\u{e9}+", Some("v1")).unwrap();
         assert!(!path.exists());
         assert!(manifest.finish().unwrap());
         let text = fs::read_to_string(&path).unwrap();
-        assert_eq!(text, "logs,a%20b/c%2Cd%22%C3%A9%2B,v1\nlogs,AWSLogs/1_x.log.gz,null\n");
+        assert_eq!(text, "logs,AWSLogs/1_x.log.gz,null\nlogs,a%20b/c%2Cd%22%C3%A9%2B,v1\n");
         assert!(Manifest::create(&path, "logs").is_err());
-        assert_eq!(line("logs", "a", None), "logs,a\n");
+        fs::remove_file(&path).unwrap();
+        let mut manifest = Manifest::create(&path, "logs").unwrap();
+        manifest.add("a,null", None).unwrap();
+        assert!(!manifest.finish().unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "logs,a%2Cnull\n");
     }
 }
