@@ -5,9 +5,13 @@ use std::fmt;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use alb2parquet::internals::logs::schema::LogType;
+use arrow::array::{BinaryArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use flate2::read::MultiGzDecoder;
+use parquet::arrow::ArrowWriter;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -412,4 +416,116 @@ proptest! {
         }
         prop_assert_eq!(restored.len(), expected.len());
     }
+}
+
+/// An object that is too long to be held in memory.
+#[test]
+fn a_long_object_is_streamed() {
+    let world = World::new();
+    let text = [good_lines(2), vec![b'\n'; 70 << 20]].concat();
+    world.put(&key(0), gzip(&text));
+    world.put(&key_of_log(LogType::Classic, 1), text_of([full_line(LogType::Classic).text()]));
+    world.convert().expect(0);
+    assert_restored(&world);
+    let run = restore(&world, &[]).expect(0);
+    assert_eq!((run.count("/restored"), run.count("/existed")), (0, 2));
+    change_claim(&world, |claim| claim["objects"][0]["crc32"] = Value::from("00000001"));
+    fs::remove_dir_all(world.path("restored")).unwrap();
+    let run = restore(&world, &[]).expect(2);
+    assert_eq!(reasons(&run).into_values().collect::<Vec<_>>(), ["faulty"]);
+    assert_eq!(tree(&world.path("restored")).len(), 1, "nothing remains of the object");
+}
+
+/// A row of a file of originals.
+type Forged =
+    (Option<&'static str>, Option<i64>, Option<i64>, Option<&'static str>, Option<Vec<u8>>);
+
+/// Replaces the file of originals.
+fn forge(world: &World, rows: &[Forged]) {
+    let path = only_file(&world.out(), ORIGINALS);
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("source_key", DataType::Utf8, true),
+        Field::new("line_number", DataType::Int64, true),
+        Field::new("lines", DataType::Int64, true),
+        Field::new("form", DataType::Utf8, true),
+        Field::new("bytes", DataType::Binary, true),
+    ]));
+    let key = key(0);
+    let keys = rows.iter().map(|row| row.0.map(|text| if text.is_empty() { &*key } else { text }));
+    let batch = RecordBatch::try_new(
+        Arc::clone(&schema),
+        vec![
+            Arc::new(StringArray::from(keys.collect::<Vec<_>>())),
+            Arc::new(Int64Array::from(rows.iter().map(|row| row.1).collect::<Vec<_>>())),
+            Arc::new(Int64Array::from(rows.iter().map(|row| row.2).collect::<Vec<_>>())),
+            Arc::new(StringArray::from(rows.iter().map(|row| row.3).collect::<Vec<_>>())),
+            Arc::new(BinaryArray::from(
+                rows.iter().map(|row| row.4.as_deref()).collect::<Vec<_>>(),
+            )),
+        ],
+    );
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema, None).unwrap();
+    writer.write(&batch.unwrap()).unwrap();
+    let bytes = writer.into_inner().unwrap();
+    fs::write(path, &bytes).unwrap();
+    change_claim(world, |claim| {
+        claim["outputs"][0]["size"] = Value::from(bytes.len());
+        claim["outputs"][0]["rows"] = Value::from(rows.len());
+    });
+}
+
+/// Whatever a file of originals contains, the program neither panics nor restores another text.
+#[test]
+fn forged_originals_restore_no_other_text() {
+    let world = World::new();
+    let odd = Line::of(30).with(6, "0.00100").text();
+    world.put(&key(0), gzip(text_of([odd.as_str(), odd.as_str(), "bad"])));
+    world.put(&key(1), gzip(good_lines(3)));
+    world.convert_with(&["--max-rejects", "1"]).expect(0);
+    let expected = texts(&world.source());
+    let bytes = |text: &str| Some(text.as_bytes().to_vec());
+    let (own, one) = (Some(""), Some(1));
+    let cases: Vec<Vec<Forged>> = vec![
+        vec![(own, one, Some(i64::MAX), Some("\n"), None)],
+        vec![(own, one, Some(i64::MAX), Some(""), None)],
+        vec![(own, one, Some(i64::MAX), Some("_"), None)],
+        vec![(own, one, Some(i64::MAX), Some("_\n"), None)],
+        vec![(own, one, Some(2), Some("no form"), None)],
+        vec![(own, one, Some(0), Some("_\n"), None)],
+        vec![(own, Some(0), one, Some("_\n"), None)],
+        vec![(own, Some(i64::MAX), one, None, bytes("x\n"))],
+        vec![(own, Some(-1), one, None, bytes("x\n"))],
+        vec![(own, one, Some(-1), Some("\n"), None)],
+        vec![(own, None, one, None, bytes("x\n"))],
+        vec![(None, one, one, None, bytes("x\n"))],
+        vec![(Some("unknown"), one, one, None, bytes("x\n"))],
+        vec![(own, one, one, None, None)],
+        vec![(own, one, one, Some("\n"), bytes("x\n"))],
+        vec![(own, one, one, None, bytes("")), (own, one, one, None, bytes("\n\n\n"))],
+        vec![(own, Some(3), one, None, bytes("bad\n")), (own, one, Some(2), Some("_\n"), None)],
+        vec![(own, Some(4), one, None, bytes("more\n"))],
+        vec![],
+    ];
+    for (number, rows) in cases.iter().enumerate() {
+        forge(&world, rows);
+        let _ = fs::remove_dir_all(world.path("restored"));
+        let run = restore(&world, &[]).expect(2);
+        let named = BTreeMap::from([(name(0), "faulty".to_owned())]);
+        assert_eq!(reasons(&run), named, "case {number}: {rows:?}");
+        assert_eq!(
+            texts(&world.path("restored")),
+            BTreeMap::from([(key(1), expected[&key(1)].clone())])
+        );
+    }
+    // The bytes of all lines are a valid file, and so are lines that are split at any place.
+    let whole: Vec<Vec<u8>> =
+        expected[&key(0)].split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    let rows = (1..).zip(&whole).flat_map(|(number, line)| {
+        let (before, after) = line.split_at(line.len() / 2);
+        [before, after].map(|part| (own, Some(number), one, None, Some(part.to_vec())))
+    });
+    forge(&world, &rows.collect::<Vec<_>>());
+    let _ = fs::remove_dir_all(world.path("restored"));
+    restore(&world, &[]).expect(0);
+    assert_eq!(texts(&world.path("restored")), expected);
 }
