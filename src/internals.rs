@@ -143,6 +143,11 @@ mod with_cli {
         pub mod repair {
             pub use crate::maintain::repair::{apply, find};
         }
+        pub mod retire {
+            pub use crate::maintain::retire::{
+                Action, Kept, Manifest, ManifestError, Prove, RetireError, Retirement, Summary,
+            };
+        }
         pub mod verify {
             pub use crate::maintain::verify::{Finding, Verification};
             pub mod reference {
@@ -162,7 +167,7 @@ mod with_cli {
     pub mod report {
         pub use crate::report::{
             Counts, Day, DayRange, Facts, IncompleteObjects, LoadBalancer, MissingDays,
-            MissingWindows, Totals, WindowRange, html,
+            MissingWindows, Retired, Totals, WindowRange, html,
         };
     }
 }
