@@ -174,7 +174,6 @@ pub(crate) fn walk(
 /// # Errors
 ///
 /// Fails if `stop` is set.
-#[allow(dead_code)] // for `retire`
 pub(crate) fn prove(
     dataset: &Dataset,
     partition: &Partition,
