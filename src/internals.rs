@@ -21,7 +21,7 @@ pub mod logs {
 
 pub mod decode {
     pub mod columns {
-        pub use crate::decode::columns::builder;
+        pub use crate::decode::columns::{Found, builder};
     }
     pub mod decoder {
         pub use crate::decode::decoder::{Decoded, DecodedSegment, Decoder, MAX_REJECTS};
@@ -112,9 +112,7 @@ mod with_cli {
     }
 
     pub mod plan {
-        pub use crate::plan::{
-            Batch, Failure, Listing, Plan, Remedy, Scope, Selection, TOUCHED,
-        };
+        pub use crate::plan::{Batch, Failure, Listing, Plan, Remedy, Scope, Selection, TOUCHED};
         pub mod estimate {
             pub use crate::plan::estimate::{Estimate, Prices, Speed, Survey};
         }

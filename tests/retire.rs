@@ -140,7 +140,7 @@ fn changed_damaged_unconverted_and_copied_objects_are_kept() {
     world.convert_with(&["--max-rejects", "1"]).expect(2);
     // The same size, but another time.
     let changed = world.put(&key(1), gzip(&text));
-    let late = SystemTime::now() + Duration::from_secs(60);
+    let late = SystemTime::now() + Duration::from_mins(1);
     File::options().write(true).open(&changed).unwrap().set_modified(late).unwrap();
     world.put(&key(2), gzip(good_lines(21)));
     world.put(&key(6), gzip(&text));

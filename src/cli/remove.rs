@@ -82,7 +82,9 @@ fn print(all: &[PartitionRemoval], done: bool) {
         ));
     }
     if all.iter().any(|each| each.contents.retired > 0 && each.error.is_some()) {
-        hint("--including-retired also removes partitions with retired objects; `restore` restores them first");
+        hint(
+            "--including-retired also removes partitions with retired objects; `restore` restores them first",
+        );
     }
     print_line(match (all.is_empty(), done) {
         (true, _) => "the dataset contains none of the selected partitions",

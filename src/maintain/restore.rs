@@ -174,7 +174,7 @@ pub(crate) fn walk(
 /// # Errors
 ///
 /// Fails if `stop` is set.
-#[allow(dead_code, clippy::type_complexity)] // for `retire`
+#[allow(clippy::type_complexity)] // a result for each object
 pub(crate) fn prove(
     dataset: &Dataset,
     partition: &Partition,
