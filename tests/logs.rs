@@ -571,7 +571,7 @@ fn all_logs_are_verified_removed_and_cleaned() {
     assert_eq!(found.json()["findings"].as_array().unwrap().len(), 2, "{found:#?}");
     world.convert_with(&["--max-rejects", "1"]).expect(0);
     verify(&[]).expect(0);
-    run(&["clean", "--out", out, "--older-than", "0s"]).expect(0).says(&["0 staged files"]);
+    run(&["clean", "--out", out, "--older-than", "0s"]).expect(0).says(&["0 files removed"]);
     let removed = run(&["remove", "--out", out, "--yes", "--json"]).expect(0);
     assert_eq!(removed.json()["partitions"].as_array().unwrap().len(), 5);
     assert!(tree(&world.out()).keys().all(|name| name.starts_with("_alb2parquet/")));

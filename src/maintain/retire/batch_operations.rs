@@ -28,7 +28,7 @@ pub struct Manifest {
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// The file cannot be written.
-    #[error("--manifest {name} cannot be written")]
+    #[error("the manifest {name} cannot be written")]
     Write {
         /// Path of the file.
         name: String,
