@@ -493,7 +493,7 @@ fn the_manifest_lists_the_objects_and_records_them_only_with_yes() {
     lines.sort();
     let expected: Vec<String> = texts().into_keys().map(|key| format!("logs,{key}")).collect();
     assert_eq!((lines, run.count("/recorded")), (expected, 0));
-    retire_in(&server, &dir, &args).expect(3).says(&["--manifest", "hint: delete this file"]);
+    retire_in(&server, &dir, &args).expect(3).says(&["the manifest", "hint: delete this file"]);
     fs::remove_file(&manifest).unwrap();
     let run = retire_in(&server, &dir, &[&args[..], &["--yes"]].concat()).expect(0);
     assert_eq!(run.count("/recorded"), 6);
