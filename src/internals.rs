@@ -112,9 +112,7 @@ mod with_cli {
     }
 
     pub mod plan {
-        pub use crate::plan::{
-            Batch, Failure, Listing, Plan, Remedy, Scope, Selection, TOUCHED,
-        };
+        pub use crate::plan::{Batch, Failure, Listing, Plan, Remedy, Scope, Selection, TOUCHED};
         pub mod estimate {
             pub use crate::plan::estimate::{Estimate, Prices, Speed, Survey};
         }

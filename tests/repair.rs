@@ -473,7 +473,11 @@ fn lost_originals_are_reported_and_do_not_prevent_a_repair() {
         assert_eq!(world.rows(), rows, "{name}");
         assert_eq!(findings(&world), ["originals_lost"], "{name}");
         let run = verify(&world, &["--restore"]).expect(1);
-        run.says(&["not_restorable", "; the claim has lost its file of originals", "originals_lost"]);
+        run.says(&[
+            "not_restorable",
+            "; the claim has lost its file of originals",
+            "originals_lost",
+        ]);
         verify(&world, &[]).says(&[".claim.json: has lost its file of originals", "the only copy"]);
         command(&world, "remove", &["--yes"]).expect(0);
         world.convert_with(&["--max-rejects", "1"]).expect(0);

@@ -285,7 +285,8 @@ fn compare_originals(world: &World) -> anyhow::Result<Option<String>> {
     for partition in hints.partitions() {
         for (_, claim) in Log::read(&dataset, partition, &hints)?.holding() {
             let count = claim.objects.iter().filter(|object| has_originals(&object.name)).count();
-            let rows: u64 = claim.outputs.iter().filter(|o| o.has_originals()).map(|o| o.rows).sum();
+            let rows: u64 =
+                claim.outputs.iter().filter(|o| o.has_originals()).map(|o| o.rows).sum();
             if (rows, claim.originals) != (count as u64, count as u64) {
                 return Ok(Some(format!("a claim has {rows} originals instead of {count}")));
             }
@@ -700,7 +701,10 @@ fn any_call_of_the_real_conversion_can_fail() {
             let report = verification.run().unwrap();
             assert_eq!(report.findings, [], "after {fault:?} of call {call}");
             assert_eq!((report.rows, report.rejects, report.compared), (14, 4, 4));
-            assert_eq!(report.files, 10, "each object has rows and rejects, and two have originals");
+            assert_eq!(
+                report.files, 10,
+                "each object has rows and rejects, and two have originals"
+            );
             if !reached {
                 println!("{} calls, {fault:?} of each", call - 1);
                 break;

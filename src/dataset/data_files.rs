@@ -141,8 +141,8 @@ impl DataFiles {
                 continue;
             }
             let of_rows = reject::name_of_rows(name);
-            let is_needed = exists(&partition.log_type.table().name, of_rows)?
-                || exists(reject::TABLE, name)?;
+            let is_needed =
+                exists(&partition.log_type.table().name, of_rows)? || exists(reject::TABLE, name)?;
             // A removal may have deleted the file since it was listed.
             if !is_needed && exists(original::TABLE, name)? {
                 orphans.push(key);

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::encode::profile::Profile;
 use crate::logs::key::{PARTITION_COLUMNS, Partition};
-use crate::logs::{original, reject};
 use crate::logs::schema::LogType;
+use crate::logs::{original, reject};
 use crate::redact::{Agreement, Rules};
 use crate::store::{
     Created, FileKey, Owner, Patience, Target, TargetError, create_confirmed, create_confirmed_by,

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use alb2parquet::internals::dataset::ledger::Ledger;
 use alb2parquet::internals::logs::key::{Partition, identity};
 use alb2parquet::internals::logs::schema::LogType;
-use alb2parquet::internals::maintain::{clean, repair};
 use alb2parquet::internals::maintain::verify::{Finding, Verification};
+use alb2parquet::internals::maintain::{clean, repair};
 use alb2parquet::internals::plan::{Remedy, Selection};
 use alb2parquet::internals::redact::Redaction;
 use alb2parquet::internals::store::Source;
@@ -611,8 +611,7 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
                 || finding.problem == "is gone" && finding.name.contains(ORIGINALS)
         };
         assert!(findings.iter().all(of_originals), "{what}: {findings:?}");
-        let is_lost =
-            [Damage::AllStateLost, Damage::OriginalsLost, Damage::OriginalsAndClaimsLost];
+        let is_lost = [Damage::AllStateLost, Damage::OriginalsLost, Damage::OriginalsAndClaimsLost];
         assert!(is_lost.contains(&damage), "{what}: {findings:?}");
         history.world.remove(0, "removal".to_owned()).unwrap();
         assert!(history.convert().unwrap().is_empty(), "{what}");
