@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::io::{Cursor, Read, Write};
 use std::path::Path;
 
-use alb2parquet::internals::decode::columns;
+use alb2parquet::internals::decode::columns::{self, Found};
 use alb2parquet::internals::decode::decoder::{Decoded, Decoder};
 use alb2parquet::internals::decode::gzip::{Decompressed, Segment, Stream, Whole};
 use alb2parquet::internals::decode::text_buffer::Text;
@@ -164,20 +164,21 @@ fn decode(criterion: &mut Criterion) {
     let is_text = |kind: Kind| kind == Kind::String;
     for (name, wanted) in [("fields and values", false), ("fields and text", true)] {
         let columns = table.columns().filter(|(_, column)| is_text(column.kind) == wanted);
-        let mut builders: Vec<_> =
-            columns.map(|(field, column)| (field, columns::builder(column))).collect();
+        let mut builders: Vec<_> = columns
+            .map(|(field, column)| (field, columns::builder(&table.fields[field], column)))
+            .collect();
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let mut at = 0;
-                let mut rejected = Vec::new();
+                let mut found = Found::default();
                 while at < text.len() {
                     at = tile.read(&mut input.text, at, text.len(), grammar, |_| false);
                     for (field, builder) in &mut builders {
-                        builder.append(&input.text, tile.spans(*field), &mut rejected);
+                        builder.append(&input.text, tile.spans(*field), &mut found);
                     }
                     input.text.truncate(text.len());
                 }
-                assert!(rejected.is_empty());
+                assert!(found.rejected.is_empty() && found.unusual.is_empty());
                 for (_, builder) in &mut builders {
                     assert_eq!(builder.finish().len(), lines);
                 }

@@ -22,6 +22,7 @@ mod repair;
 mod report;
 mod resolve;
 mod restore;
+mod retire;
 mod signals;
 mod summary;
 mod terminal;
@@ -53,10 +54,12 @@ use crate::cli::remove::Remove;
 use crate::cli::repair::Repair;
 use crate::cli::report::Report;
 use crate::cli::restore::Restore;
+use crate::cli::retire::Retire;
 use crate::cli::signals::{GRACE, Signals};
 use crate::cli::verify::Verify;
 use crate::dataset::layout::FORMAT_VERSIONS;
 use crate::logs::schema::LogType;
+use crate::maintain::retire::RetireError;
 use crate::plan::PlanError;
 use crate::report::ReportError;
 use crate::util::escape::printable;
@@ -77,7 +80,8 @@ const LEFT_OUT: u8 = 4;
 
 const AFTER: &str = "\
 Environment:
-  Each flag except --yes can also be set by an environment variable, ALB2PARQUET_ and the name of the flag:
+  Flags can also be set by environment variables (except --yes, --delete and --including-retired), with the name
+  ALB2PARQUET_ and the name of the flag:
   ALB2PARQUET_THREADS=4, ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. Flags on the command line
   take precedence. An empty variable is treated as unset.
 
@@ -110,6 +114,7 @@ enum Command {
     Verify(Verify),
     Report(Report),
     Restore(Restore),
+    Retire(Retire),
     Accept(Accept),
     Remove(Remove),
     Repair(Repair),
@@ -184,6 +189,7 @@ impl Command {
             | Self::Verify(_)
             | Self::Report(_)
             | Self::Restore(_)
+            | Self::Retire(_)
             | Self::Accept(_)
             | Self::Remove(_)
             | Self::Repair(_)
@@ -217,6 +223,7 @@ impl Command {
             Self::Verify(_) => "verification interrupted",
             Self::Report(_) => "report interrupted",
             Self::Restore(_) => "restoration interrupted; the same command continues it",
+            Self::Retire(_) => "retirement interrupted; the same command finishes it",
             Self::Remove(_) => "removal interrupted; the same command finishes it",
             Self::Clean(_) => "cleaning interrupted; the same command finishes it",
             Self::Repair(_) => "repair interrupted; the same command finishes it",
@@ -234,6 +241,7 @@ impl Command {
             | Self::Verify(_)
             | Self::Report(_)
             | Self::Restore(_)
+            | Self::Retire(_)
             | Self::Remove(_) => GRACE,
             _ => Duration::ZERO,
         }
@@ -244,6 +252,7 @@ impl Command {
 fn is_interruption(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(PlanError::Interrupted))
         || matches!(error.downcast_ref(), Some(ReportError::Interrupted))
+        || matches!(error.downcast_ref(), Some(RetireError::Interrupted))
 }
 
 fn print_message(message: &str, json: bool) {
@@ -255,7 +264,7 @@ fn print_message(message: &str, json: bool) {
 }
 
 /// Flags without an environment variable, because a variable would also affect later commands.
-const NO_VARIABLE: [&str; 3] = ["yes", "help", "version"];
+const NO_VARIABLE: [&str; 5] = ["yes", "delete", "including-retired", "help", "version"];
 
 /// Escapes the arguments that are quoted in an error message, before clap prints the message in color.
 fn escaped(mut error: clap::Error) -> clap::Error {
@@ -323,6 +332,7 @@ pub fn main() -> ExitCode {
         Command::Verify(verify) => verify.run(&signals),
         Command::Report(report) => report.run(&signals),
         Command::Restore(restore) => restore.run(&signals),
+        Command::Retire(retire) => retire.run(&signals),
         Command::Accept(accept) => accept.run(&signals),
         Command::Remove(remove) => remove.run(&signals),
         Command::Repair(repair) => repair.run(),

@@ -21,7 +21,7 @@ pub mod logs {
 
 pub mod decode {
     pub mod columns {
-        pub use crate::decode::columns::builder;
+        pub use crate::decode::columns::{Found, builder};
     }
     pub mod decoder {
         pub use crate::decode::decoder::{Decoded, DecodedSegment, Decoder, MAX_REJECTS};
@@ -141,6 +141,11 @@ mod with_cli {
         pub mod repair {
             pub use crate::maintain::repair::{apply, find};
         }
+        pub mod retire {
+            pub use crate::maintain::retire::{
+                Action, Kept, Manifest, ManifestError, Prove, RetireError, Retirement, Summary,
+            };
+        }
         pub mod verify {
             pub use crate::maintain::verify::{Finding, Verification};
             pub mod reference {
@@ -160,7 +165,7 @@ mod with_cli {
     pub mod report {
         pub use crate::report::{
             Counts, Day, DayRange, Facts, IncompleteObjects, LoadBalancer, MissingDays,
-            MissingWindows, Totals, WindowRange, html,
+            MissingWindows, Retired, Totals, WindowRange, html,
         };
     }
 }

@@ -5,4 +5,5 @@ pub(crate) mod clean;
 pub(crate) mod remove;
 pub(crate) mod repair;
 pub(crate) mod restore;
+pub(crate) mod retire;
 pub(crate) mod verify;

@@ -61,6 +61,8 @@ pub struct Facts {
     pub load_balancers: Vec<LoadBalancer>,
     /// Rejects by reason.
     pub rejects: Vec<RejectsOf>,
+    /// Objects that `retire` recorded: the dataset may hold their only copy.
+    pub retired: Retired,
     /// Objects that were damaged, or whose lines were all rejected.
     pub incomplete_objects: IncompleteObjects,
     /// The fields that log lines contain, for each log type and delivery month.
@@ -85,6 +87,15 @@ pub struct Counts {
     /// Number of rejected lines.
     pub rejects: u64,
     /// Size of the objects in bytes, as they are stored.
+    pub source_bytes: u64,
+}
+
+/// Counts of retired objects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Retired {
+    /// Number of objects.
+    pub objects: u64,
+    /// Size of the objects in bytes, as they were stored in the source.
     pub source_bytes: u64,
 }
 

@@ -32,6 +32,11 @@ impl Request {
         self.query.contains_key("list-type")
     }
 
+    /// Returns whether the request deletes several objects.
+    pub(crate) fn is_bulk_delete(&self) -> bool {
+        self.method == "POST" && self.query.contains_key("delete")
+    }
+
     /// Returns whether the request reads an object or a range of it.
     pub(crate) fn is_read(&self) -> bool {
         self.method == "GET" && !self.is_list()
@@ -200,13 +205,29 @@ impl Shared {
             },
             "POST" if request.query.contains_key("delete") => {
                 let body = String::from_utf8_lossy(&request.body);
-                let mut deleted = String::new();
-                for rest in body.split("<Key>").skip(1) {
-                    let key = rest.split("</Key>").next().unwrap_or_default();
-                    objects.remove(key);
-                    write!(deleted, "<Deleted><Key>{key}</Key></Deleted>").unwrap();
+                let mut results = String::new();
+                for rest in body.split("<Object>").skip(1) {
+                    let element = |name: &str| {
+                        let (_, rest) = rest.split_once(&format!("<{name}>"))?;
+                        rest.split_once(&format!("</{name}>")).map(|(text, _)| text)
+                    };
+                    let key = element("Key").unwrap_or_default();
+                    let tag = |bytes: &Vec<u8>| format!("&quot;{}{}&quot;", self.tag, bytes.len());
+                    let is_same = |tag: &str, wanted: Option<&str>| wanted.is_none_or(|w| w == tag);
+                    let code = match objects.get(key).map(tag) {
+                        Some(tag) if !is_same(&tag, element("ETag")) => "PreconditionFailed",
+                        None if element("ETag").is_some() => "NoSuchKey",
+                        _ => "",
+                    };
+                    if code.is_empty() {
+                        objects.remove(key);
+                        write!(results, "<Deleted><Key>{key}</Key></Deleted>").unwrap();
+                    } else {
+                        write!(results, "<Error><Key>{key}</Key><Code>{code}</Code></Error>")
+                            .unwrap();
+                    }
                 }
-                (200, format!("<DeleteResult>{deleted}</DeleteResult>").into_bytes())
+                (200, format!("<DeleteResult>{results}</DeleteResult>").into_bytes())
             }
             "POST" if request.query.contains_key("uploads") => {
                 let id = self.uploads.fetch_add(1, Ordering::Relaxed);

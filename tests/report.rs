@@ -8,7 +8,7 @@ use alb2parquet::internals::dataset::layout::Layout;
 use alb2parquet::internals::logs::schema::LogType;
 use alb2parquet::internals::report::{
     Counts, Day, DayRange, Facts, IncompleteObjects, LoadBalancer, MissingDays, MissingWindows,
-    Totals, WindowRange, html,
+    Retired, Totals, WindowRange, html,
 };
 use chrono::{DateTime, NaiveDate};
 use roxmltree::{Document, Node, ParsingOptions};
@@ -603,6 +603,7 @@ fn large() -> Facts {
         regions: Vec::new(),
         load_balancers: (0..60).map(balancer).collect(),
         rejects: Vec::new(),
+        retired: Retired::default(),
         incomplete_objects: IncompleteObjects::default(),
         months: Vec::new(),
         slowest_batches: Vec::new(),

@@ -199,7 +199,7 @@ fn existing_objects_are_kept() {
     world.convert().expect(0);
     let restored = world.path("restored");
     // Other compression, but the same text.
-    fs::create_dir_all(restored.join(&key(0)).parent().unwrap()).unwrap();
+    fs::create_dir_all(restored.join(key(0)).parent().unwrap()).unwrap();
     fs::write(restored.join(key(0)), good_lines(5)).unwrap();
     fs::write(restored.join(key(1)), gzip("another text\n")).unwrap();
     let before = [key(0), key(1)].map(|key| fs::read(restored.join(key)).unwrap());

@@ -86,8 +86,8 @@ fn restore_segment(
         };
         let form = Form::parse(&form, writer).expect("the decoder only finds valid forms");
         for _ in 0..next.lines {
-            while let Some(reject) = rejects.pop_front_if(|reject| reject.line_number == line) {
-                text.extend(&reject.raw);
+            while rejects.front().is_some_and(|reject| reject.line_number == line) {
+                text.extend(&rejects.pop_front().unwrap().raw);
                 text.push(b'\n');
                 line += 1;
             }
@@ -108,5 +108,5 @@ fn restore_segment(
 }
 
 fn lines_of(text: &[u8]) -> u64 {
-    text.iter().filter(|byte| **byte == b'\n').count() as u64
+    text.split(|byte| *byte == b'\n').count() as u64 - 1
 }

@@ -197,7 +197,7 @@ impl World {
         let dataset = self.dataset(actor, run, &Arc::default())?;
         let mut ledger = Ledger::open(&dataset)?;
         for partition in ledger.partitions() {
-            ledger.remove(&partition)?;
+            ledger.remove(&partition, false)?;
         }
         Ok(())
     }

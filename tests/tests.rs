@@ -111,6 +111,8 @@ mod schema;
 // Every row ends up in the dataset exactly once, even if runs crash, fail, race or pause at any call to their store.
 #[allow(clippy::print_stdout)] // figures of long runs, and the calls of a seed that is replayed
 mod simulation;
+// `retire` deletes only source objects that can be restored, and records them first.
+mod retire;
 // Lost, restored or damaged state: nothing is converted twice, and `repair` rebuilds claims.
 mod repair;
 // `restore` gives back the text of every object, and `verify --restore` finds those that differ.

@@ -173,6 +173,51 @@ pub(crate) fn convert(
     out: Option<&str>,
     keys: &[String],
 ) -> Result<Value, PolicyError> {
+    Ok(document(conversion(aws, sources, out, keys)?))
+}
+
+/// Returns the minimal IAM policy for deleting objects of the sources after they were converted to the dataset.
+///
+/// Only conditional deletions are allowed
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-delete-enforce.html>). They also need permission
+/// to read the objects.
+///
+/// # Errors
+///
+/// Fails like [`convert`].
+pub(crate) fn retire(
+    aws: &str,
+    sources: &[String],
+    out: Option<&str>,
+    keys: &[String],
+) -> Result<Value, PolicyError> {
+    let mut statements = conversion(aws, sources, out, keys)?;
+    for source in sources {
+        let Some(Prefix { bucket, path, .. }) = in_s3(source)? else { continue };
+        // S3 reports that an object does not exist only if the caller may list the bucket, without a condition on the
+        // prefix.
+        statements.push(json!({
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": bucket_arn(aws, &bucket)?,
+        }));
+        statements.push(json!({
+            "Effect": "Allow",
+            "Action": "s3:DeleteObject",
+            "Resource": objects_arn(aws, &bucket, path.as_ref())?,
+            "Condition": { "Null": { "s3:if-match": "false" } },
+        }));
+    }
+    Ok(document(statements))
+}
+
+/// Returns the statements of the policy for converting sources to a dataset.
+fn conversion(
+    aws: &str,
+    sources: &[String],
+    out: Option<&str>,
+    keys: &[String],
+) -> Result<Vec<Value>, PolicyError> {
     let mut statements = Vec::new();
     for source in sources {
         let Some(Prefix { bucket, path, .. }) = in_s3(source)? else { continue };
@@ -217,7 +262,7 @@ pub(crate) fn convert(
             "Resource": keys,
         }));
     }
-    Ok(document(statements))
+    Ok(statements)
 }
 
 /// Returns whether the text is the ARN of a single KMS key in the given AWS partition.
@@ -360,6 +405,23 @@ mod tests {
         let key = "arn:aws:kms:eu-west-1:012345678901:key/mrk-1234abcd".to_owned();
         let policy = convert("aws", &sources, Some("lake"), std::slice::from_ref(&key)).unwrap();
         assert_eq!(policy["Statement"][2]["Resource"][0], *key);
+    }
+
+    #[test]
+    fn only_a_retirement_may_delete_source_objects_and_only_conditionally() {
+        let source = ["s3://logs/p".to_owned()];
+        let deletes = |policy: Value| -> Vec<Value> {
+            let statements = policy["Statement"].as_array().unwrap().clone();
+            let is_of_source = |each: &Value| {
+                each["Resource"] == "arn:aws:s3:::logs/p/*" && each["Action"] != "s3:GetObject"
+            };
+            statements.into_iter().filter(is_of_source).collect()
+        };
+        assert!(deletes(convert("aws", &source, Some("s3://lake"), &[]).unwrap()).is_empty());
+        let policy = retire("aws", &source, Some("s3://lake"), &[]).unwrap();
+        let [ref delete] = deletes(policy)[..] else { panic!("one statement deletes") };
+        assert_eq!(delete["Action"], "s3:DeleteObject");
+        assert_eq!(delete["Condition"]["Null"]["s3:if-match"], "false");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::convert::ConvertError;
 use crate::convert::manifest::{BadLine, BatchesError};
 use crate::dataset::layout::{DatasetError, FORMAT_VERSIONS};
 use crate::maintain::accept::AcceptError;
+use crate::maintain::retire::{ManifestError, RetireError};
 use crate::plan::inventory::ObjectsError;
 use crate::plan::{Failure, PlanError, Remedy};
 use crate::redact::RedactError;
@@ -80,6 +81,7 @@ fn of_cause(error: &(dyn Error + 'static)) -> Option<Hint> {
             AcceptError::Dataset(error) => of_dataset(error),
             AcceptError::Interrupted | AcceptError::Threads(_) => None,
         })
+        .or_else(|| error.downcast_ref().and_then(of_retirement))
         .or_else(|| error.downcast_ref().and_then(of_system))
 }
 
@@ -246,6 +248,27 @@ fn of_ddl(error: &DdlError) -> Option<Hint> {
         | DdlError::Value(_) => {
             return None;
         }
+    })
+}
+
+fn of_retirement(error: &RetireError) -> Option<Hint> {
+    Some(match error {
+        RetireError::Dataset(error) => return of_dataset(error),
+        RetireError::Denied(_) => {
+            "for S3, `alb2parquet policy retire` prints the required permissions; the same command continues".into()
+        }
+        RetireError::Undeletable { .. } => {
+            "omit --delete to list the objects, and delete them with the tools of the store".into()
+        }
+        RetireError::Manifest(ManifestError::Write { source, .. })
+            if source.kind() == io::ErrorKind::AlreadyExists =>
+        {
+            "delete this file, or specify another one".into()
+        }
+        RetireError::Manifest(_)
+        | RetireError::Redacted
+        | RetireError::Threads(_)
+        | RetireError::Interrupted => return None,
     })
 }
 

@@ -37,6 +37,15 @@ Examples:
   alb2parquet policy convert --source s3://my-log-bucket
   alb2parquet policy convert --source s3://my-log-bucket/prod --out s3://my-lake/alb";
 
+const AFTER_RETIRE: &str = "\
+Exit codes:
+  0  the JSON was printed
+  3  the arguments are invalid
+
+Examples:
+  alb2parquet policy retire --source s3://my-log-bucket --out s3://my-lake/alb
+  alb2parquet policy retire --source s3://my-log-bucket/prod --out s3://my-lake/alb --aws aws-cn";
+
 const AFTER_LIFECYCLE: &str = "\
 Exit codes:
   0  the JSON was printed
@@ -70,6 +79,24 @@ pub(super) enum Policy {
     /// Print the minimal IAM policy for `convert`, `verify`, `remove` and `clean`
     #[command(after_help = AFTER_CONVERT)]
     Convert {
+        /// URL of the logs (repeatable)
+        #[arg(long, required = true, value_name = "URL")]
+        source: Vec<String>,
+        /// URL of the dataset
+        #[arg(long, value_name = "URL")]
+        out: Option<String>,
+        /// ARN of a KMS key that encrypts objects (repeatable)
+        #[arg(long, value_name = "ARN")]
+        kms_key: Vec<String>,
+        /// AWS partition
+        #[arg(long, value_enum, default_value_t = Aws::Standard)]
+        aws: Aws,
+    },
+    /// Print the minimal IAM policy for `retire --delete`, which deletes source objects
+    ///
+    /// The policy allows only conditional deletions: a request must contain the ETag of each object.
+    #[command(after_help = AFTER_RETIRE)]
+    Retire {
         /// URL of the logs (repeatable)
         #[arg(long, required = true, value_name = "URL")]
         source: Vec<String>,
@@ -150,6 +177,9 @@ impl Policy {
             }
             Policy::Convert { source, out, kms_key, aws } => {
                 policy::convert(aws.as_str(), source, out.as_deref(), kms_key)?
+            }
+            Policy::Retire { source, out, kms_key, aws } => {
+                policy::retire(aws.as_str(), source, out.as_deref(), kms_key)?
             }
             Policy::Lifecycle { out, days } => policy::lifecycle(out, *days)?,
         };

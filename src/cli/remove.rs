@@ -5,7 +5,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use crate::cli::options::Held;
 use crate::cli::signals::Signals;
-use crate::cli::terminal::{StdoutError, print_json, print_line};
+use crate::cli::terminal::{StdoutError, hint, print_json, print_line};
 use crate::cli::{DONE, FAILED, OBJECTS, resolve};
 use crate::dataset::contents::Contents;
 use crate::maintain::remove::{self, PartitionRemoval};
@@ -24,11 +24,18 @@ Examples:
 ///
 /// The rows of the partitions disappear, and their objects become eligible for conversion again. Without --yes, the
 /// command only lists the partitions. If a removal is interrupted, any later run of `convert` or `remove` finishes it.
+///
+/// A partition with retired objects (see `retire`) is not removed unless --including-retired is specified: the dataset
+/// may hold the only copy of these objects.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Remove {
     #[command(flatten)]
     pub(super) held: Held,
+
+    /// Also remove partitions with retired objects, of which the dataset may hold the only copy
+    #[arg(long)]
+    pub(super) including_retired: bool,
 
     /// Remove the partitions
     #[arg(long)]
@@ -38,9 +45,9 @@ pub(super) struct Remove {
 impl Remove {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         let (dataset, selection) = resolve::held(&self.held)?;
-        let mut contents = remove::contents(&dataset, &selection)?;
+        let mut contents = remove::contents(&dataset, &selection, self.including_retired)?;
         if self.yes {
-            remove::remove(&dataset, &mut contents, signals.stop())?;
+            remove::remove(&dataset, &mut contents, self.including_retired, signals.stop())?;
         }
         print(&contents, self.yes);
         if self.held.json {
@@ -73,6 +80,11 @@ fn print(all: &[PartitionRemoval], done: bool) {
             HumanBytes(*bytes),
             HumanCount(*files)
         ));
+    }
+    if all.iter().any(|each| each.contents.retired > 0 && each.error.is_some()) {
+        hint(
+            "--including-retired also removes partitions with retired objects; `restore` restores them first",
+        );
     }
     print_line(match (all.is_empty(), done) {
         (true, _) => "the dataset contains none of the selected partitions",

@@ -129,6 +129,11 @@ fn summary(facts: &Facts) -> String {
     fact("days", days);
     let size = HumanBytes(all.source_bytes);
     fact("objects", format!("{}, {size}", HumanCount(all.objects)));
+    if facts.retired.objects > 0 {
+        let (objects, size) =
+            (HumanCount(facts.retired.objects), HumanBytes(facts.retired.source_bytes));
+        fact("retired", format!("{objects} objects, {size}: the dataset may hold their only copy"));
+    }
     let rejects = facts.rejects.iter().map(|each| (each.reason.as_str(), each.lines));
     let rejects = counts(" (", rejects, ")");
     let Counts { lines, rows, rejects: number, .. } = *all;

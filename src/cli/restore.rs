@@ -1,7 +1,6 @@
 //! The `restore` command.
 
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 
 use anyhow::bail;
@@ -92,7 +91,7 @@ impl Restore {
             stop: signals.stop(),
         };
         let summary = if to_stdout {
-            let mut stdout = io::stdout().lock();
+            let mut stdout = terminal::stdout();
             let (summary, written) = restoration.to_stream(&mut stdout)?;
             terminal::printed(written)?;
             summary

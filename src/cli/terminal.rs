@@ -3,7 +3,7 @@
 //! All output is escaped here ([`crate::util::escape`]), so it cannot control the terminal. Each message is a single
 //! line: newlines are escaped like other control characters, so the name of an object cannot start a new line.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, StdoutLock, Write};
 
 use indicatif::HumanCount;
 use serde::Serialize;
@@ -48,6 +48,11 @@ pub(super) fn print_text(text: &str) -> Result<(), StdoutError> {
 /// Prints a generated document, such as a script, unchanged. The document must not contain untrusted text.
 pub(super) fn print_document(text: &str) -> Result<(), StdoutError> {
     print_bytes(text.as_bytes())
+}
+
+/// Returns stdout, for text of restored objects, which is written unchanged.
+pub(super) fn stdout() -> StdoutLock<'static> {
+    io::stdout().lock()
 }
 
 /// Prints help or the version on stdout, or an argument error on stderr.

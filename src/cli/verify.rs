@@ -172,6 +172,12 @@ fn print(report: &Report, restored: bool) {
         let accepted = HumanCount(report.accepted);
         print_line(&format!("accepted    {accepted} incomplete objects; `report` lists them"));
     }
+    if report.retired > 0 {
+        let (retired, exist) = (HumanCount(report.retired), HumanCount(report.retired_in_source));
+        print_line(&format!(
+            "retired     {retired} objects, whose only copy may be in this dataset; {exist} still exist in SOURCE"
+        ));
+    }
     for finding in report.findings.iter().take(MAX_SHOWN) {
         let Finding { kind, name, problem, remedy } = finding;
         print_line(&format!("{kind}: {name}: {problem}; {}", hint::of_remedy(*remedy)));

@@ -146,7 +146,7 @@ impl Comparison<'_> {
                     compared.equal.add(object);
                     let (name, e_tag) = (object.name().to_owned(), object.listed.e_tag());
                     let e_tag = e_tag.map(ToOwned::to_owned);
-                    amended.push(Amended { claim, name, e_tag, accepted: false });
+                    amended.push(Amended { claim, name, e_tag, ..Amended::default() });
                     continue;
                 }
                 (None, Some(_)) => (

@@ -14,6 +14,8 @@ pub(crate) struct Contents {
     pub partition: Partition,
     /// Number of objects held by the partition's claims.
     pub objects: u64,
+    /// Number of objects that were retired: the dataset may hold their only copy.
+    pub retired: u64,
     /// Number of files, including files of rejects and of originals.
     pub files: u64,
     /// Number of rows.
@@ -54,12 +56,22 @@ impl Contents {
 
     fn nothing(partition: &Partition) -> Self {
         let partition = partition.clone();
-        Self { partition, objects: 0, files: 0, rows: 0, rejects: 0, bytes: 0, compact: false }
+        Self {
+            partition,
+            objects: 0,
+            retired: 0,
+            files: 0,
+            rows: 0,
+            rejects: 0,
+            bytes: 0,
+            compact: false,
+        }
     }
 
     /// Sums up the claims in a log. Returns `None` if the log has no claims that hold objects.
     fn of(partition: &Partition, log: &Log) -> Option<Self> {
         let mut contents = Self::nothing(partition);
+        contents.retired = log.retired_objects();
         let mut claims = 0;
         for (_, claim) in log.holding() {
             claims += 1;

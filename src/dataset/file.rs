@@ -155,7 +155,7 @@ impl ChunkReader for Section {
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
         let end = self.start + self.bytes.len() as u64;
-        let length = end.checked_sub(start).unwrap_or_default() as usize;
+        let length = end.saturating_sub(start) as usize;
         Ok(self.get_bytes(start, length)?.reader())
     }
 

@@ -321,21 +321,29 @@ impl<'a> Ledger<'a> {
     }
 
     /// Removes a partition's contents. Its objects become eligible for conversion again. If the removal is interrupted,
-    /// the next run that uses the partition finishes it.
+    /// the next run that uses the partition finishes it. Returns `None` if the partition was not removed because it holds
+    /// retired objects and `including_retired` is not set.
     ///
     /// # Errors
     ///
     /// Fails when the dataset cannot be read or written.
-    pub fn remove(&mut self, partition: &Partition) -> Result<State, DatasetError> {
+    pub fn remove(
+        &mut self,
+        partition: &Partition,
+        including_retired: bool,
+    ) -> Result<Option<State>, DatasetError> {
         let mut log = Log::read(self.dataset, partition, &self.hints)?;
         let run = self.dataset.run().to_owned();
-        let removal = Removal { id: format!("{run}-{}", log.entries().len()), run };
-        log.append(self.dataset, Record::Remove(removal))?;
+        let id = format!("{run}-{}", log.entries().len());
+        let removal = Removal { run, id, including_retired };
+        if log.append(self.dataset, Record::Remove(removal))? == Appended::Lost {
+            return Ok(None);
+        }
         publish::finish(self.dataset, &mut log)?;
         let state = log.entries().last().expect("was just added").state.clone();
         self.held.remove(partition);
         lock(&self.logs).remove(partition);
-        Ok(state)
+        Ok(Some(state))
     }
 
     /// Records new facts about objects in a partition. Can be called from several threads at once.

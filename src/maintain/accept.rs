@@ -134,8 +134,8 @@ pub(crate) fn accept(
             let amended = some.iter().map(|object| Amended {
                 claim: object.claim,
                 name: object.name().to_owned(),
-                e_tag: None,
                 accepted: true,
+                ..Amended::default()
             });
             ledger.amend(&some[0].partition, amended.collect())?;
             for object in some {

@@ -23,7 +23,8 @@ pub(crate) struct PartitionRemoval {
     pub error: Option<String>,
 }
 
-/// Returns the selected partitions that are not empty, with their contents.
+/// Returns the selected partitions that are not empty, with their contents. Unless `including_retired` is set,
+/// partitions with retired objects have an error.
 ///
 /// # Errors
 ///
@@ -31,12 +32,14 @@ pub(crate) struct PartitionRemoval {
 pub(crate) fn contents(
     dataset: &Dataset,
     selection: &Selection,
+    including_retired: bool,
 ) -> Result<Vec<PartitionRemoval>, DatasetError> {
     let all = Contents::list(dataset, |partition| selection.wants_partition(partition))?;
-    let of = |(contents, error): (Contents, Option<DatasetError>)| PartitionRemoval {
-        contents,
-        removed: false,
-        error: error.map(|error| error.with_source()),
+    let of = |(contents, error): (Contents, Option<DatasetError>)| {
+        let retired = contents.retired;
+        let refused = (retired > 0 && !including_retired).then(|| only_copy(retired));
+        let error = error.map(|error| error.with_source()).or(refused);
+        PartitionRemoval { contents, removed: false, error }
     };
     Ok(all.into_iter().map(of).collect())
 }
@@ -50,6 +53,7 @@ pub(crate) fn contents(
 pub(crate) fn remove(
     dataset: &Dataset,
     all: &mut [PartitionRemoval],
+    including_retired: bool,
     stop: &AtomicBool,
 ) -> Result<(), DatasetError> {
     let mut ledger = Ledger::of_few(dataset);
@@ -57,10 +61,22 @@ pub(crate) fn remove(
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        match ledger.remove(&each.contents.partition)? {
-            State::Stuck(reason) => each.error = Some(reason),
-            _ => each.removed = true,
+        match ledger.remove(&each.contents.partition, including_retired)? {
+            None => each.error = Some(only_copy(each.contents.retired)),
+            Some(State::Stuck(reason)) => each.error = Some(reason),
+            Some(_) => each.removed = true,
         }
     }
     Ok(())
+}
+
+/// Describes why a partition with retired objects is not removed.
+fn only_copy(retired: u64) -> String {
+    let objects = match retired {
+        // Another run has retired objects since the partition was listed.
+        0 => "some of its objects".to_owned(),
+        1 => "1 of its objects".to_owned(),
+        many => format!("{many} of its objects"),
+    };
+    format!("{objects} were retired, so this dataset may hold their only copy")
 }

@@ -174,7 +174,7 @@ pub(crate) fn walk(
 /// # Errors
 ///
 /// Fails if `stop` is set.
-#[allow(dead_code)] // for `retire`
+#[allow(clippy::type_complexity)] // a result for each object
 pub(crate) fn prove(
     dataset: &Dataset,
     partition: &Partition,
@@ -441,9 +441,8 @@ impl Restored<'_> {
         loop {
             match originals.load() {
                 Ok(true) => {}
-                Ok(false) => return,
                 Err(_) if originals.skip_lost() => continue,
-                Err(_) => return,
+                Ok(false) | Err(_) => return,
             }
             let (batch, row) = originals.get();
             let (key, lines) = &batch[row];

@@ -88,6 +88,10 @@ pub struct Report {
     pub worst_objects: Vec<WithRejects>,
     /// Number of incomplete objects that the user accepted.
     pub accepted: u64,
+    /// Number of objects that `retire` recorded: the dataset may hold their only copy.
+    pub retired: u64,
+    /// Number of retired objects that still exist in the source.
+    pub retired_in_source: u64,
     /// The problems.
     pub findings: Vec<Finding>,
 }
@@ -183,6 +187,7 @@ impl Verification<'_> {
         find_incomplete(&claims, &mut report);
         let objects: HashMap<&str, &Object> =
             listing.objects.iter().map(|object| (object.identity(), object)).collect();
+        self.count_retired(&claims, &objects, &mut report);
         let sample = self.sample(&claims, &objects);
         let checked: Result<Vec<Checked>, PlanError> = threads::pool(0)?.install(|| {
             claims.par_iter().map(|claim| self.check(claim, &objects, &sample)).collect()
@@ -440,7 +445,10 @@ impl Verification<'_> {
         };
         for (claimed, before) in HeldObject::of(*number, claim, amendments) {
             let Some((object, url, change)) = self.comparable(claimed, &before, objects) else {
-                checked.not_compared += 1;
+                let is_gone = !objects.contains_key(identity(&claimed.name));
+                // Retired objects are counted separately.
+                let is_retired = amendments.is_retired(*number, claimed);
+                checked.not_compared += u64::from(!(is_gone && is_retired));
                 continue;
             };
             let source = &self.sources[object.source];
@@ -511,6 +519,26 @@ impl Verification<'_> {
         match before.change(&url, &object.listed) {
             Change::Rewritten(_) => None,
             change => Some((object, url, change)),
+        }
+    }
+
+    /// Counts the retired objects, and those that still exist in the source.
+    fn count_retired(
+        &self,
+        claims: &[ActiveClaim],
+        objects: &HashMap<&str, &Object>,
+        report: &mut Report,
+    ) {
+        for ActiveClaim { number, claim, amendments, .. } in claims {
+            let retired =
+                claim.objects.iter().filter(|object| amendments.is_retired(*number, object));
+            for claimed in retired {
+                let found = objects.get(identity(&claimed.name));
+                let url = |object: &&Object| self.sources[object.source].url(&object.listed);
+                let is_found = found.is_some_and(|object| url(object) == claim.url(claimed));
+                report.retired += 1;
+                report.retired_in_source += u64::from(is_found);
+            }
         }
     }
 

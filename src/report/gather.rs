@@ -18,8 +18,8 @@ use crate::report::examples::{self, Candidates};
 use crate::report::incomplete;
 use crate::report::statements::{self, Locate};
 use crate::report::{
-    Counts, Facts, LoadBalancer, MAX_PROBLEMS, Region, RejectsOf, ReportError, SLOWEST, SlowBatch,
-    Totals, Written, coverage,
+    Counts, Facts, LoadBalancer, MAX_PROBLEMS, Region, RejectsOf, ReportError, Retired, SLOWEST,
+    SlowBatch, Totals, Written, coverage,
 };
 use crate::util::threads;
 
@@ -50,6 +50,7 @@ struct Gathered {
     balancers: BTreeMap<(String, String, String, LogType), coverage::Gathered>,
     months: BTreeMap<(LogType, MonthNumber), eras::Gathered>,
     rejects: BTreeMap<String, u64>,
+    retired: Retired,
     incomplete: incomplete::Gathered,
     candidates: Candidates,
     /// The slowest batches so far.
@@ -154,6 +155,12 @@ impl Request<'_> {
             total.days = 1;
             let counts = gathered.add_objects(partition, claim);
             total.counts.add(&counts);
+            for object in &claim.objects {
+                if amendments.is_retired(number, object) {
+                    gathered.retired.objects += 1;
+                    gathered.retired.source_bytes += object.size;
+                }
+            }
             gathered.incomplete.add(partition, number, claim, &amendments);
             total.written.batches += 1;
             if let Some(seconds) = claim.seconds {
@@ -284,6 +291,7 @@ impl Request<'_> {
             totals,
             log_types,
             rejects: rejects.collect(),
+            retired: gathered.retired,
             incomplete_objects,
             statements: statements::of(&regions, self.dataset.layout(), self.locate),
             regions,
@@ -341,6 +349,8 @@ impl Gathered {
         self.slowest.extend(other.slowest);
         keep_slowest(&mut self.slowest);
         self.unfinished += other.unfinished;
+        self.retired.objects += other.retired.objects;
+        self.retired.source_bytes += other.retired.source_bytes;
         self.incomplete.merge(other.incomplete);
         self.problems.merge(other.problems);
         self

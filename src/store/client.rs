@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, resolve_bucket_region};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::client::HttpConnector as _;
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 
 use crate::store::StoreError;
+use crate::store::bulk_delete::BulkDelete;
 use crate::store::credentials::Credentials;
 use crate::store::endpoint::{self, Style};
 use crate::store::lister::Pages;
@@ -44,6 +46,7 @@ pub(super) struct Client {
     pub(super) uploads: Arc<dyn MultipartStore>,
     pub(super) pages: Arc<dyn Pages>,
     pub(super) raw: Raw,
+    pub(super) bulk_delete: Option<Arc<BulkDelete>>,
     pub(super) requests: Requests,
     /// Whether uploads can be aborted.
     pub(super) aborts: bool,
@@ -62,8 +65,9 @@ impl Client {
         let reach = |error| StoreError::Reach { name: prefix.to_string(), error };
         Ok(match prefix.kind {
             Kind::S3 => {
-                let (store, raw) = requests.wait(amazon(prefix, network))?;
-                Self { raw, ..Self::over(store, requests) }
+                let (store, raw, bulk_delete) = requests.wait(amazon(prefix, network))?;
+                let bulk_delete = Some(Arc::new(bulk_delete));
+                Self { raw, bulk_delete, ..Self::over(store, requests) }
             }
             Kind::Google => {
                 let store = google(prefix, network)?.build().map_err(reach)?;
@@ -77,6 +81,7 @@ impl Client {
                     uploads: store,
                     pages,
                     raw: Raw::Never,
+                    bulk_delete: None,
                     requests,
                     aborts: false,
                 }
@@ -92,7 +97,8 @@ impl Client {
         let store = Arc::new(store);
         let pages = Arc::new(Stock { store: Arc::clone(&store) as _, is_s3: true });
         let uploads = Arc::clone(&store) as _;
-        Self { uploads, pages, store, requests, raw: Raw::Never, aborts: true }
+        let (raw, bulk_delete) = (Raw::Never, None);
+        Self { store, uploads, pages, raw, bulk_delete, requests, aborts: true }
     }
 }
 
@@ -150,7 +156,7 @@ macro_rules! configured {
 async fn amazon(
     prefix: &Prefix,
     network: &Network,
-) -> Result<(object_store::aws::AmazonS3, Raw), StoreError> {
+) -> Result<(object_store::aws::AmazonS3, Raw, BulkDelete), StoreError> {
     let mut builder =
         configured!(AmazonS3Builder, network, &prefix.bucket, "AWS_", is_not_of_the_endpoint);
     let of = |builder: &AmazonS3Builder, key| builder.get_config_value(&key);
@@ -213,10 +219,19 @@ async fn amazon(
     }
     let region = of(&builder, AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
     let reach = |error| StoreError::Reach { name: prefix.to_string(), error };
+    let url = if endpoint.virtual_hosted {
+        format!("{}/", endpoint.url)
+    } else {
+        format!("{}/{bucket}", endpoint.url)
+    };
+    let pays = of(&builder, AmazonS3ConfigKey::RequestPayer).as_deref() == Some("true");
     let store = builder.with_endpoint(endpoint.url).build().map_err(reach)?;
     let credentials = Arc::clone(store.credentials());
-    let raw = if is_signed { Raw::Signed(Signer { credentials, region }) } else { Raw::Unsigned };
-    Ok((store, raw))
+    let signer = is_signed.then_some(Signer { credentials, region });
+    let options = client_options().with_allow_http(url.starts_with("http://"));
+    let client = Connector::new(network, &prefix.bucket).connect(&options).map_err(reach)?;
+    let bulk_delete = BulkDelete::new(client, &url, signer.clone(), pays);
+    Ok((store, signer.map_or(Raw::Unsigned, Raw::Signed), bulk_delete))
 }
 
 /// Returns whether a setting does not affect the endpoint. Settings that affect it are applied by

@@ -3,6 +3,8 @@
 //! Remote sources use the `object_store` crate. Their requests run on a separate runtime, and can start long before the
 //! results are needed. Local files are opened on demand.
 
+mod delete;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, Read};
@@ -18,6 +20,7 @@ use object_store::{GetOptions, ObjectMeta, ObjectStore};
 use tokio::sync::mpsc;
 
 use crate::store::StoreError;
+use crate::store::bulk_delete::BulkDelete;
 use crate::store::client::Client;
 use crate::store::limiter::{Lane, Limiter, Reads};
 use crate::store::lister::{Ask, Entry, Look, Page, Pages, search};
@@ -26,6 +29,8 @@ use crate::store::place::{Place, Prefix};
 use crate::store::raw::{Location, Raw};
 use crate::store::read::{Exact, Fetch, Ranges, Wanted};
 use crate::store::tree::{self, Walk};
+
+pub(crate) use crate::store::source::delete::{Current, Deletion};
 
 /// Maximum number of objects whose metadata is requested concurrently.
 const MAX_HEADS: usize = 64;
@@ -54,6 +59,8 @@ pub struct Source {
     key_prefix: String,
     /// URL to which the path of an object is appended, without a trailing slash.
     url: String,
+    /// Deletes objects in S3.
+    bulk_delete: Option<Arc<BulkDelete>>,
     requests: Requests,
     traffic: Arc<Traffic>,
     reads: Reads,
@@ -205,6 +212,7 @@ impl Source {
             reads: network.limiter.reads(&prefix.bucket),
             kept: Kept::Remote(client.pages, Arc::default()),
             raw: client.raw,
+            bulk_delete: client.bulk_delete,
             bucket: Some(prefix.name().to_owned()),
             prefix: (!prefix.path.as_ref().is_empty()).then_some(prefix.path),
             name: name.to_owned(),
@@ -224,6 +232,7 @@ impl Source {
             key_of: |_| None,
             key_prefix: String::new(),
             url: url.trim_end_matches('/').to_owned(),
+            bulk_delete: None,
             requests: Requests::default(),
             traffic: Arc::default(),
             reads: Arc::<Limiter>::default().reads(""),
@@ -336,12 +345,8 @@ impl Source {
             if let (Some(size), Some(_), true) = (named.size, &named.e_tag, self.is_remote()) {
                 return Ok(Entry { key, size, e_tag: named.e_tag });
             }
-            self.head(&key).await.map_err(|error| match error {
-                StoreError::Store(error) => {
-                    StoreError::Find { name: format!("{}/{}", self.url, named.key), error }
-                }
-                other => other,
-            })
+            let head = self.head(&key).await;
+            head.map(|(entry, _)| entry).map_err(|error| self.unfound(&named.key, error))
         };
         let found = stream::iter(names).map(look).buffered(MAX_HEADS).collect::<Vec<_>>();
         let mut directories = Directories::default();
@@ -349,16 +354,27 @@ impl Source {
         found.map(|entry| Ok(self.listed(&entry?, &mut directories))).collect()
     }
 
-    /// Requests the current metadata of an object from the store.
-    async fn head(&self, key: &str) -> Result<Entry, StoreError> {
+    /// Adds the URL of an object that was requested by name to an error.
+    fn unfound(&self, key: &str, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Store(error) => {
+                StoreError::Find { name: format!("{}/{key}", self.url), error }
+            }
+            other => other,
+        }
+    }
+
+    /// Requests the current metadata of an object from the store. Returns it with the version ID of the object, if the
+    /// bucket has versions.
+    async fn head(&self, key: &str) -> Result<(Entry, Option<String>), StoreError> {
         if let Kept::Local(directory) = &self.kept {
-            return Ok(tree::head(directory, key)?);
+            return Ok((tree::head(directory, key)?, None));
         }
         let location = self.locate(key)?;
         let options = || GetOptions { head: true, ..location.options() };
         let result = renewing(|| self.store.get_opts(&location.path, options())).await?;
-        let ObjectMeta { size, e_tag, .. } = result.meta;
-        Ok(Entry { key: key.to_owned(), size, e_tag })
+        let ObjectMeta { size, e_tag, version, .. } = result.meta;
+        Ok((Entry { key: key.to_owned(), size, e_tag }, version))
     }
 
     /// Returns whether a key is below the source.

@@ -159,6 +159,45 @@ pub(super) fn open(directory: &Path, key: &str, listed: Option<&str>) -> Result<
     }
 }
 
+/// Result of removing a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removed {
+    /// The file was removed.
+    Now,
+    /// The file did not exist.
+    Before,
+    /// Another file has its path. It was not removed.
+    Not,
+}
+
+/// Removes a file, if it has not changed since it was listed.
+pub(super) fn remove(
+    directory: &Path,
+    key: &str,
+    listed: Option<&str>,
+    size: u64,
+) -> Result<Removed, Error> {
+    let path = within(directory, key)?;
+    let gone = |error: io::Error| {
+        if is_gone(&error) { Ok(Removed::Before) } else { Err(refused(&path, error)) }
+    };
+    let metadata = match fs::symlink_metadata(&path) {
+        Ok(metadata) => metadata,
+        Err(error) => return gone(error),
+    };
+    if metadata.is_symlink() {
+        // Removing the link would not remove the log.
+        return Err(refused(
+            &path,
+            io::Error::other("is a symbolic link: delete its file instead"),
+        ));
+    }
+    if !metadata.is_file() || metadata.len() != size || listed != Some(&e_tag(&metadata)) {
+        return Ok(Removed::Not);
+    }
+    fs::remove_file(&path).map_or_else(gone, |()| Ok(Removed::Now))
+}
+
 /// Returns the ETag of a file in the format of `object_store`: inode, modification time in microseconds, and size.
 fn e_tag(metadata: &Metadata) -> String {
     let modified = metadata.modified().ok();
@@ -206,5 +245,27 @@ mod tests {
             assert!(within(directory, key).is_err(), "{key}");
         }
         assert_eq!(within(directory, "a/b\n").unwrap(), Path::new("/logs/a/b\n"));
+    }
+
+    #[test]
+    fn only_the_listed_file_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let remove = |listed: &Entry| {
+            remove(directory.path(), &listed.key, listed.e_tag.as_deref(), listed.size)
+        };
+        fs::write(at("log"), "text").unwrap();
+        let listed = head(directory.path(), "log").unwrap();
+        fs::write(at("other"), "TEXT").unwrap();
+        fs::rename(at("other"), at("log")).unwrap();
+        assert_eq!(remove(&listed).unwrap(), Removed::Not);
+        assert_eq!(fs::read(at("log")).unwrap(), b"TEXT");
+        std::os::unix::fs::symlink(at("log"), at("link")).unwrap();
+        assert!(remove(&head(directory.path(), "link").unwrap()).is_err());
+        assert!(at("link").exists() && at("log").exists());
+        let listed = head(directory.path(), "log").unwrap();
+        assert_eq!(remove(&listed).unwrap(), Removed::Now);
+        assert_eq!(remove(&listed).unwrap(), Removed::Before);
+        assert!(remove(&Entry { key: "../x".to_owned(), ..listed }).is_err());
     }
 }

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::claim::{Claimed, Log, Record};
+use crate::dataset::claim::{Appended, Claim, Claimed, Log, Record};
+use crate::dataset::layout::{Dataset, DatasetError};
 
 /// Adds facts about objects that earlier claims in the same log hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,7 +21,7 @@ pub struct Amendment {
 }
 
 /// A new fact about an object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Amended {
     /// Number of the claim that holds the object.
     pub claim: usize,
@@ -32,6 +33,9 @@ pub struct Amended {
     /// Whether the user accepted that the object is incomplete.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub accepted: bool,
+    /// Whether the object was or may be deleted from the source, because its text can be restored from the dataset.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retired: bool,
 }
 
 /// A log's amendments, keyed by object.
@@ -42,21 +46,65 @@ pub struct Amendments<'a>(HashMap<(usize, &'a str), Latest<'a>>);
 struct Latest<'a> {
     e_tag: Option<&'a str>,
     accepted: bool,
+    retired: bool,
 }
 
 impl Log {
     /// Returns the amendments that are in effect. A removal ends all earlier amendments.
     pub fn amendments(&self) -> Amendments<'_> {
         let mut amendments = Amendments::default();
-        for (_, entry) in self.unremoved() {
-            let Record::Amend(amendment) = &entry.record else { continue };
-            for Amended { claim, name, e_tag, accepted } in &amendment.objects {
+        let mut last_removal = 0;
+        for (number, entry) in self.unremoved() {
+            let amendment = match &entry.record {
+                Record::Amend(amendment) => amendment,
+                Record::Remove(_) => {
+                    last_removal = number;
+                    continue;
+                }
+                Record::Add(_) => continue,
+            };
+            // Another run can remove a claim just before its amendment is created.
+            let in_effect = amendment.objects.iter().filter(|object| object.claim > last_removal);
+            for Amended { claim, name, e_tag, accepted, retired } in in_effect {
                 let latest = amendments.0.entry((*claim, name)).or_default();
                 latest.e_tag = e_tag.as_deref().or(latest.e_tag);
                 latest.accepted |= accepted;
+                latest.retired |= retired;
             }
         }
         amendments
+    }
+
+    /// Returns the number of retired objects that no removal follows: the dataset may hold their only copy.
+    pub fn retired_objects(&self) -> u64 {
+        let amendments = self.amendments();
+        let count = |(number, claim): (usize, &Claim)| {
+            claim.objects.iter().filter(|object| amendments.is_retired(number, object)).count()
+        };
+        let holding = self.holding().filter(|(number, _)| !self.is_removed(*number));
+        holding.map(|holding| count(holding) as u64).sum()
+    }
+
+    /// Records that objects are retired, before they are deleted from the source. Returns whether the claims still hold
+    /// the objects. If another run has removed them in the meantime, their source objects must not be deleted.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the entry cannot be written, or when the outcome is unknown. If it is unknown, the entry may still
+    /// appear.
+    pub fn retire(
+        &mut self,
+        dataset: &Dataset,
+        objects: Vec<Amended>,
+    ) -> Result<bool, DatasetError> {
+        let Some(first) = objects.iter().map(|object| object.claim).min() else { return Ok(true) };
+        let amendment = Amendment { run: dataset.run().to_owned(), objects };
+        let Appended::At(number) = self.append(dataset, Record::Amend(amendment))? else {
+            return Ok(false);
+        };
+        self.mark_done(dataset, number)?;
+        // A removal with a later number sees the amendment, and refuses to remove the objects.
+        Ok(!self.is_removed(first))
     }
 }
 
@@ -70,5 +118,10 @@ impl<'a> Amendments<'a> {
     /// Returns whether the user accepted that a claimed object is incomplete.
     pub fn is_accepted(&self, claim: usize, object: &'a Claimed) -> bool {
         self.0.get(&(claim, object.name.as_str())).is_some_and(|latest| latest.accepted)
+    }
+
+    /// Returns whether a claimed object is retired.
+    pub fn is_retired(&self, claim: usize, object: &Claimed) -> bool {
+        self.0.get(&(claim, object.name.as_str())).is_some_and(|latest| latest.retired)
     }
 }

@@ -56,7 +56,8 @@ pub enum State {
 pub enum Appended {
     /// The entry was added with this number.
     At(usize),
-    /// The entry was not added, because another run has already claimed some of its objects.
+    /// The entry was not added: another run has already claimed some of its objects, or it is a removal of retired
+    /// objects.
     Lost,
 }
 
@@ -322,22 +323,21 @@ impl Log {
     }
 
     /// Appends an entry after all entries that other runs have added in the meantime, unless one of these entries
-    /// claims some of the same objects. Entries whose object lists were dropped are not compared.
+    /// claims some of the same objects, or retires objects that the entry would remove. Entries whose object lists were
+    /// dropped are not compared.
     ///
     /// # Errors
     ///
     /// Fails when it is unknown whether the entry was added. In that case, the entry may still appear.
     pub fn append(&mut self, dataset: &Dataset, record: Record) -> Result<Appended, DatasetError> {
         let text = serde_json::to_vec(&record).expect("plain values");
-        let shares = |theirs: &Record| match (record.claim(), theirs.claim()) {
-            (Some(ours), Some(theirs)) => ours.shares_objects_with(theirs),
-            _ => false,
-        };
         // Other runs' entries may already have been read when an earlier batch was claimed.
-        if self.entries.iter().any(|entry| shares(&entry.record)) {
-            return Ok(Appended::Lost);
-        }
+        let mut compared = 0;
         loop {
+            if self.forbids(&record, compared) {
+                return Ok(Appended::Lost);
+            }
+            compared = self.entries.len();
             let number = self.entries.len() + 1;
             let key = self.key(number, CLAIM);
             match dataset.create(&key, &text)? {
@@ -347,14 +347,27 @@ impl Log {
                 }
                 Owner::Theirs(text) => {
                     let theirs = self.parse(dataset, &key, &text)?;
-                    let shared = shares(&theirs);
                     self.entries.push(Entry { record: theirs, state: State::Open });
-                    if shared {
-                        return Ok(Appended::Lost);
-                    }
                 }
             }
         }
+    }
+
+    /// Returns whether an entry must not be added because of earlier entries: a claim that shares objects with them, or
+    /// a removal of retired objects. The first `compared` entries share no objects with the claim.
+    fn forbids(&self, record: &Record, compared: usize) -> bool {
+        match record {
+            Record::Add(ours) => self.entries[compared..].iter().any(|entry| {
+                entry.record.claim().is_some_and(|theirs| ours.shares_objects_with(theirs))
+            }),
+            Record::Remove(removal) => !removal.including_retired && self.retired_objects() > 0,
+            Record::Amend(_) => false,
+        }
+    }
+
+    /// Returns whether a removal follows a claim, even if the removal is not finished.
+    pub fn is_removed(&self, claim: usize) -> bool {
+        self.entries[claim..].iter().any(|entry| matches!(entry.record, Record::Remove(_)))
     }
 
     /// Syncs an entry that this run has read, to make it durable.

@@ -122,6 +122,9 @@ pub struct Removal {
     pub run: String,
     /// A name that distinguishes this removal from other removals by the same run.
     pub id: String,
+    /// Whether objects that no longer exist in the source are removed, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub including_retired: bool,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference

@@ -280,12 +280,12 @@ impl Parse for Double {
         // Classic Load Balancers.
         let word = last_eight(text, field)?;
         let length = field.len();
-        let (value, digits, places) = match fixed_point::<3>(word, length) {
-            Some((value, digits)) => (value, digits, 3),
-            None => {
-                let (value, digits) = fixed_point::<6>(word, length)?;
-                (value, digits, 6)
-            }
+        let (value, digits, places) = if let Some((value, digits)) = fixed_point::<3>(word, length)
+        {
+            (value, digits, 3)
+        } else {
+            let (value, digits) = fixed_point::<6>(word, length)?;
+            (value, digits, 6)
         };
         let has_places = match style {
             Style::Places(usual) => usual == places,

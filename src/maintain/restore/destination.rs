@@ -44,7 +44,7 @@ pub(super) struct Content<'a> {
 pub(super) fn is_gzip(log_type: LogType, key: &str, claimed: &Claimed) -> bool {
     let delivers = log_type.table().load_balancer.delivers_gzip();
     let is_text = claimed.notes.iter().any(|note| note == Note::PlainText.code());
-    !is_text && (delivers || key.ends_with(".gz"))
+    !is_text && (delivers || key.rsplit('.').next() == Some("gz"))
 }
 
 /// Compares an object in the destination with a claimed object.
@@ -127,7 +127,7 @@ pub(super) struct Large {
 }
 
 enum Encoded {
-    Gzip(GzEncoder<Writing>),
+    Gzip(Box<GzEncoder<Writing>>),
     Text(Writing),
 }
 
@@ -145,7 +145,7 @@ impl Large {
         let writing = Writing::begin(target, key.clone())?;
         let level = Compression::new(LEVEL as u32);
         let writing = if is_gzip {
-            Encoded::Gzip(GzEncoder::new(writing, level))
+            Encoded::Gzip(Box::new(GzEncoder::new(writing, level)))
         } else {
             Encoded::Text(writing)
         };

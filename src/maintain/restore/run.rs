@@ -23,7 +23,7 @@ use crate::util::threads::{self, on_threads};
 /// Maximum size of text that is written at once, in bytes. Longer objects are streamed.
 const MAX_WHOLE: u64 = 64 << 20;
 /// Size of restored text that waits to be written, in bytes, above which its thread writes it itself.
-const MAX_WAITING: usize = 128 << 20;
+const MAX_WAITING: usize = 32 << 20;
 
 /// A restoration that is ready to run.
 pub(crate) struct Restoration<'a> {
@@ -201,15 +201,17 @@ impl Restoration<'_> {
         names.is_empty() || claim.objects.iter().any(|object| names.contains(&object.name))
     }
 
-    /// Returns the entry of `objects` that means an object. Returns `Some(None)` if all objects are wanted, and `None`
-    /// if this one is not.
-    fn wants(&self, url: &str, object: Object<'_>) -> Option<Option<usize>> {
-        if self.objects.is_empty() {
-            return Some(None);
-        }
+    /// Returns whether an object is wanted. Adds the index of its entry in `objects` to `found`.
+    fn wants(&self, url: &str, object: Object<'_>, found: &mut BTreeSet<usize>) -> bool {
         let means =
             |named: &String| [url, object.key, &object.claimed.name].contains(&named.as_str());
-        self.objects.iter().position(means).map(Some)
+        let entries = self.objects.iter().enumerate().filter(|(_, named)| means(named));
+        let mut is_wanted = self.objects.is_empty();
+        for (index, _) in entries {
+            is_wanted = true;
+            found.insert(index);
+        }
+        is_wanted
     }
 
     /// Adds the objects that were not found, and sorts the failures.
@@ -326,10 +328,8 @@ impl<'s, 'scope> ToTarget<'s, 'scope> {
 impl Sink for ToTarget<'_, '_> {
     fn begin(&mut self, object: Object<'_>) -> bool {
         let url = self.wanted.claim.url(object.claimed);
-        match self.shared.restoration.wants(&url, object) {
-            Some(None) => {}
-            Some(Some(index)) => drop(lock(&self.shared.found).insert(index)),
-            None => return false,
+        if !self.shared.restoration.wants(&url, object, &mut lock(&self.shared.found)) {
+            return false;
         }
         lock(&self.shared.summary).objects += 1;
         match self.open(object) {
@@ -414,10 +414,8 @@ impl Sink for ToStream<'_, '_> {
         if self.result.is_err() {
             return false;
         }
-        match self.restoration.wants(&self.url(object), object) {
-            Some(None) => {}
-            Some(Some(index)) => drop(self.found.insert(index)),
-            None => return false,
+        if !self.restoration.wants(&self.url(object), object, &mut self.found) {
+            return false;
         }
         self.summary.objects += 1;
         true
