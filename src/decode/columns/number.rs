@@ -57,6 +57,8 @@ pub(crate) trait Parse: Send + Default {
         };
         inner.is_some_and(|inner| match value {
             None => field.is_empty() || inner == b"-",
+            // Durations of requests that no target served.
+            Some(_) if inner == b"-1" => true,
             Some(value) => {
                 let mut written = Vec::with_capacity(MAX_USUAL);
                 form::write_value(Self::value(value), token.style, &mut written);
