@@ -179,7 +179,7 @@ pub struct Field {
     /// decimal places, times have six digits after the second and a `Z`, and no field has quotes.
     #[serde(default)]
     pub form: Option<String>,
-    /// What is written for a request without any part, if it is not `- - -`.
+    /// The text of a request whose parts are all missing, if it is not `- - -`.
     #[serde(default)]
     pub null: Option<String>,
     /// The columns that the field is converted to.
