@@ -80,7 +80,7 @@ const LEFT_OUT: u8 = 4;
 
 const AFTER: &str = "\
 Environment:
-  Flags can also be set by environment variables (except --yes, --delete and --including-retired), with the name
+  Flags (except --yes, --delete and --including-retired) can also be set by environment variables, which are named
   ALB2PARQUET_ and the name of the flag:
   ALB2PARQUET_THREADS=4, ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. Flags on the command line
   take precedence. An empty variable is treated as unset.
@@ -222,8 +222,8 @@ impl Command {
             Self::Convert(_) => "conversion interrupted; the same command continues it",
             Self::Verify(_) => "verification interrupted",
             Self::Report(_) => "report interrupted",
-            Self::Restore(_) => "restoration interrupted; the same command continues it",
-            Self::Retire(_) => "retirement interrupted; the same command finishes it",
+            Self::Restore(_) => "restore interrupted; run the same command again to continue",
+            Self::Retire(_) => "retire interrupted; run the same command again to finish",
             Self::Remove(_) => "removal interrupted; the same command finishes it",
             Self::Clean(_) => "cleaning interrupted; the same command finishes it",
             Self::Repair(_) => "repair interrupted; the same command finishes it",
