@@ -28,8 +28,7 @@ use crate::logs::schema::{Column, Field, Kind, Part, Shape, Stored};
 pub struct Found {
     /// Lines whose values are rejected.
     pub rejected: Vec<usize>,
-    /// Lines with a field that may not be in its usual form. Includes every such line, but may also include lines in the
-    /// usual form.
+    /// Lines with a field that is not in its usual form. Includes every such line, but may also include others.
     pub unusual: Vec<usize>,
 }
 

@@ -18,7 +18,7 @@ pub enum Written {
     Usual(usize),
     /// In another form.
     Form(Arc<str>),
-    /// In no form that reproduces the line. Contains the bytes of the line or of a part of it, including the line ending.
+    /// No form reproduces the line. Contains the bytes of the line or of a part of it, including the line ending.
     Bytes(Vec<u8>),
 }
 

@@ -12,9 +12,9 @@
 //! | `.` | a number with as few decimal places as possible |
 //! | `:6Z` | a time with six fractional digits of a second, and a `Z` |
 //!
-//! NULL is written as `-`, regardless of the placeholder. `schemas/*.toml` contains the usual placeholder of each field. A
-//! line has the usual form if its fields have their usual placeholders and a single space between them, and if it ends
-//! with a line feed.
+//! NULL is written as `-`, regardless of the placeholder. `schemas/*.toml` contains the usual placeholder of each field.
+//! A line has the usual form if all fields have their usual placeholders, if a single space separates them, and if the
+//! line ends with a line feed.
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -35,7 +35,7 @@ impl Usual {
         Self { quoted: false, null: Box::default() }
     }
 
-    /// Returns whether the part of a field that has this value is written in its usual form. May return a false negative.
+    /// Returns whether a part of a field is written in its usual form. May return a false negative.
     #[allow(clippy::inline_always)] // like `of`
     #[inline(always)]
     pub(super) fn is_usual(
