@@ -80,7 +80,7 @@ const LEFT_OUT: u8 = 4;
 
 const AFTER: &str = "\
 Environment:
-  Flags can also be set by environment variables (except --yes, --delete and --including-retired), with the name
+  Flags (except --yes, --delete and --including-retired) can also be set by environment variables, which are named
   ALB2PARQUET_ and the name of the flag:
   ALB2PARQUET_THREADS=4, ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. Flags on the command line
   take precedence. An empty variable is treated as unset.

@@ -61,7 +61,7 @@ pub struct Facts {
     pub load_balancers: Vec<LoadBalancer>,
     /// Rejects by reason.
     pub rejects: Vec<RejectsOf>,
-    /// Objects that `retire` recorded: the dataset may hold their only copy.
+    /// Objects that are recorded as retired: the dataset may hold their only copy.
     pub retired: Retired,
     /// Objects that were damaged, or whose lines were all rejected.
     pub incomplete_objects: IncompleteObjects,

@@ -389,8 +389,8 @@ fn claims_that_hold_the_same_object_block_their_partition() {
 
 // ---- originals
 
-/// Returns a world with two claims that have originals, because lines of their objects end with CRLF or have a number
-/// with an unusual zero, and a third claim without originals.
+/// Returns a world with three claims. Two have originals, because their objects have lines that end with CRLF or
+/// contain a number with an unusual zero.
 fn with_originals() -> World {
     let world = World::anywhere();
     let text = String::from_utf8(good_lines(3)).unwrap();
@@ -520,7 +520,7 @@ fn clean_deletes_originals_only_if_they_have_neither_a_claim_nor_rows() {
     assert_eq!(findings(&world), [""; 0]);
 }
 
-/// Originals are published first. If only they exist, engines have read no row of the claim, so it can be aborted.
+/// Originals are published first. If only they exist, no engine has read a row of the claim, so it can be aborted.
 #[test]
 fn a_claim_is_aborted_if_only_its_originals_were_published() {
     let world = with_originals();

@@ -1,4 +1,4 @@
-//! `restore` gives back the text of every object, and `verify --restore` finds those that differ.
+//! `restore` restores the text of every object, and `verify --restore` reports the objects that differ.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,7 +26,7 @@ use crate::support::{
 
 const ORIGINALS: &str = "_alb2parquet/originals";
 
-/// Restores the dataset of a world to its directory `restored`.
+/// Restores the dataset of a world to the world's directory `restored`.
 fn restore(world: &World, args: &[&str]) -> Run {
     let [out, restored] = [world.out(), world.path("restored")];
     let fixed = ["restore", out.to_str().unwrap(), "--out", restored.to_str().unwrap(), "--json"];
@@ -67,7 +67,7 @@ fn name(number: usize) -> String {
     key(number).rsplit('/').next().unwrap().to_owned()
 }
 
-/// Asserts that the dataset gives back the source.
+/// Asserts that the text of all source objects can be restored.
 #[track_caller]
 fn assert_restored(world: &World) {
     let expected = texts(&world.source());
@@ -85,7 +85,7 @@ fn assert_restored(world: &World) {
     assert_eq!(report.count("/restorable"), expected.len() as u64);
 }
 
-/// Returns a path in the dataset, of the only file in a directory whose name contains `part`.
+/// Returns the path of the only file in a directory whose name contains `part`.
 fn only(directory: &Path, part: &str) -> PathBuf {
     let all = tree(directory).into_keys().filter(|name| name.contains(part));
     let all: Vec<String> = all.collect();
@@ -101,7 +101,7 @@ fn change_claim(world: &World, change: impl FnOnce(&mut Value)) {
     fs::write(&path, serde_json::to_vec(&claim).unwrap()).unwrap();
 }
 
-/// Every kind of text that a load balancer, an editor or a faulty tool can produce.
+/// Returns every kind of text that a load balancer, an editor or a faulty tool can produce.
 fn unusual_texts() -> Vec<Vec<u8>> {
     let good = |count: usize| Line::of(count).text();
     let line = good(30).into_bytes();
@@ -171,7 +171,7 @@ fn every_object_is_restored_byte_for_byte() {
     let converted = world.convert_with(&["--max-rejects", "1"]);
     assert!(converted.code <= 1, "{converted:?}");
     assert_restored(&world);
-    // Objects that were not compressed are the same, byte for byte.
+    // Objects that were not compressed are identical, byte for byte.
     for key in [key(102), key_of_log(LogType::Classic, 204)] {
         let [source, restored] = [world.source(), world.path("restored")];
         assert_eq!(fs::read(source.join(&key)).unwrap(), fs::read(restored.join(&key)).unwrap());
@@ -198,7 +198,7 @@ fn existing_objects_are_kept() {
     }
     world.convert().expect(0);
     let restored = world.path("restored");
-    // Other compression, but the same text.
+    // Different compression, but the same text.
     fs::create_dir_all(restored.join(key(0)).parent().unwrap()).unwrap();
     fs::write(restored.join(key(0)), good_lines(5)).unwrap();
     fs::write(restored.join(key(1)), gzip("another text\n")).unwrap();
@@ -206,7 +206,7 @@ fn existing_objects_are_kept() {
     let run = restore(&world, &[]).expect(2);
     assert_eq!((run.count("/objects"), run.count("/restored"), run.count("/existed")), (3, 1, 1));
     assert_eq!(reasons(&run), BTreeMap::from([(name(1), "not_written".to_owned())]));
-    run.says(&["exists with another content; it was not overwritten"]);
+    run.says(&["exists with different content; it was not overwritten"]);
     let after = [key(0), key(1)].map(|key| fs::read(restored.join(key)).unwrap());
     assert_eq!(after, before);
 
@@ -284,7 +284,7 @@ fn a_destination_in_the_dataset_is_refused() {
     run.expect(3).says(&["is inside the dataset"]);
 }
 
-/// Each kind of damage to the dataset is found, and the object is named.
+/// The program detects each kind of damage to the dataset, and names the object.
 #[test]
 fn damage_to_the_dataset_is_found_and_the_object_is_named() {
     let changed = |change: &dyn Fn(&World)| {
@@ -324,7 +324,7 @@ fn damage_to_the_dataset_is_found_and_the_object_is_named() {
     assert_eq!(changed(&|world| fs::remove_dir_all(world.out().join(ROWS)).unwrap()), [true, true]);
 }
 
-/// A flipped bit either changes no text, or is found. No wrong text is ever written.
+/// A flipped bit either changes no text or is detected. No wrong text is ever written.
 #[test]
 fn no_flipped_bit_restores_another_text() {
     let world = World::new();
@@ -517,7 +517,7 @@ fn forged_originals_restore_no_other_text() {
             BTreeMap::from([(key(1), expected[&key(1)].clone())])
         );
     }
-    // The bytes of all lines are a valid file, and so are lines that are split at any place.
+    // A file with the bytes of all lines is valid, wherever the lines are split.
     let whole: Vec<Vec<u8>> =
         expected[&key(0)].split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
     let rows = (1..).zip(&whole).flat_map(|(number, line)| {

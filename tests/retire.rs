@@ -42,7 +42,7 @@ fn texts() -> BTreeMap<String, Vec<u8>> {
     ])
 }
 
-/// Returns a world with these objects, converted.
+/// Returns a world with the objects of [`texts`], converted.
 fn converted() -> World {
     let world = World::new();
     for (key, text) in texts() {
@@ -139,7 +139,7 @@ fn changed_damaged_unconverted_and_copied_objects_are_kept() {
     let whole = gzip(good_lines(40));
     world.put(&key(5), &whole[..whole.len() / 2]);
     world.convert_with(&["--max-rejects", "1"]).expect(2);
-    // The same size, but another time.
+    // The same size, but a different time.
     let changed = world.put(&key(1), gzip(&text));
     let late = SystemTime::now() + Duration::from_mins(1);
     File::options().write(true).open(&changed).unwrap().set_modified(late).unwrap();
@@ -231,7 +231,7 @@ fn wrong_datasets_and_sources_are_refused_and_nothing_is_deleted() {
     run(world.path("").as_path(), &out).expect(3).says(&["is inside SOURCE"]);
     run(&out.join(ROWS), &out).expect(3).says(&["is inside --out"]);
     run(&source, &world.path("none")).expect(3).says(&["holds no dataset"]);
-    // A dataset of another directory with the same objects.
+    // A dataset that was converted from another directory with the same objects.
     let other = World::new();
     for (key, text) in texts() {
         other.put(&key, gzip(text));
@@ -350,7 +350,7 @@ fn an_object_without_a_proof_is_kept() {
     assert_eq!(objects(&world.source()).len(), 4);
 }
 
-/// A converted world, the command that retires its objects, and a function that copies buckets to the world.
+/// A converted world, the command that retires its objects, and a function that copies its buckets to disk.
 type Start = (World, Box<dyn Fn() -> Command>, Box<dyn Fn(&World)>);
 
 /// Kills `retire --delete` at random, then checks that nothing is lost and that a later run finishes.
@@ -412,7 +412,7 @@ fn a_killed_run_loses_nothing_and_the_next_one_finishes_it() {
     });
 }
 
-/// Returns the server at a bucket with the objects of [`texts`], and a dataset on disk.
+/// Returns a server with a bucket that contains the objects of [`texts`], and a dataset on disk.
 fn in_memory(choice: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> (Memory, TempDir) {
     let objects = texts().into_iter().map(|(key, text)| (key, gzip(text)));
     let (server, dir) = (Memory::start(objects, choice), TempDir::new().unwrap());
@@ -448,7 +448,7 @@ fn a_lost_response_is_repeated_only_for_the_remaining_objects() {
 #[test]
 fn an_object_that_changes_before_its_deletion_is_kept() {
     let refused = |request: &Request| {
-        // The store finds another ETag than the one in the request.
+        // The store finds an ETag that differs from the one in the request.
         if request.is_bulk_delete() {
             Reply::Other(
                 200,

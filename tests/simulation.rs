@@ -276,8 +276,8 @@ fn has_originals(name: &str) -> bool {
     name.bytes().map(u64::from).sum::<u64>().is_multiple_of(2)
 }
 
-/// Describes how the files of originals differ from those that the claims name. Each claim has such a file if and only
-/// if it has an object with originals.
+/// Describes how the files of originals differ from those in the claims. A claim must have such a file if and only if
+/// it has an object with originals.
 fn compare_originals(world: &World) -> anyhow::Result<Option<String>> {
     let dataset = world.dataset(0, "reader".to_owned(), &Arc::default())?;
     let hints = Hints::list(&dataset)?;

@@ -115,7 +115,7 @@ mod simulation;
 mod retire;
 // Lost, restored or damaged state: nothing is converted twice, and `repair` rebuilds claims.
 mod repair;
-// `restore` gives back the text of every object, and `verify --restore` finds those that differ.
+// `restore` restores the text of every object, and `verify --restore` reports the objects that differ.
 mod restore;
 // Job arrays: together, the tasks for all shards convert everything, even if some tasks are killed.
 mod shards;

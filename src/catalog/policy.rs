@@ -176,10 +176,10 @@ pub(crate) fn convert(
     Ok(document(conversion(aws, sources, out, keys)?))
 }
 
-/// Returns the minimal IAM policy for deleting objects of the sources after they were converted to the dataset.
+/// Returns the minimal IAM policy for retiring objects of the sources that were converted to the dataset.
 ///
 /// Only conditional deletions are allowed
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-delete-enforce.html>). They also need permission
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-delete-enforce.html>). They also require permission
 /// to read the objects.
 ///
 /// # Errors
@@ -194,8 +194,8 @@ pub(crate) fn retire(
     let mut statements = conversion(aws, sources, out, keys)?;
     for source in sources {
         let Some(Prefix { bucket, path, .. }) = in_s3(source)? else { continue };
-        // S3 reports that an object does not exist only if the caller may list the bucket, without a condition on the
-        // prefix.
+        // S3 reports that an object does not exist only if the caller may list the bucket without a condition on the
+        // prefix; otherwise, it denies access.
         statements.push(json!({
             "Effect": "Allow",
             "Action": "s3:ListBucket",

@@ -255,7 +255,7 @@ fn of_retirement(error: &RetireError) -> Option<Hint> {
     Some(match error {
         RetireError::Dataset(error) => return of_dataset(error),
         RetireError::Denied(_) => {
-            "for S3, `alb2parquet policy retire` prints the required permissions; the same command continues".into()
+            "for S3, `alb2parquet policy retire` prints the required permissions; then run the same command again".into()
         }
         RetireError::Undeletable { .. } => {
             "omit --delete to list the objects, and delete them with the tools of the store".into()
@@ -263,7 +263,7 @@ fn of_retirement(error: &RetireError) -> Option<Hint> {
         RetireError::Manifest(ManifestError::Write { source, .. })
             if source.kind() == io::ErrorKind::AlreadyExists =>
         {
-            "delete this file, or specify another one".into()
+            "delete this file, or specify a different one".into()
         }
         RetireError::Manifest(_)
         | RetireError::Redacted

@@ -94,7 +94,7 @@ pub(super) enum Policy {
     },
     /// Print the minimal IAM policy for `retire --delete`, which deletes source objects
     ///
-    /// The policy allows only conditional deletions: a request must contain the ETag of each object.
+    /// The policy allows deleting an object only if the request contains the ETag of the object.
     #[command(after_help = AFTER_RETIRE)]
     Retire {
         /// URL of the logs (repeatable)

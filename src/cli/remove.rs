@@ -25,15 +25,15 @@ Examples:
 /// The rows of the partitions disappear, and their objects become eligible for conversion again. Without --yes, the
 /// command only lists the partitions. If a removal is interrupted, any later run of `convert` or `remove` finishes it.
 ///
-/// A partition with retired objects (see `retire`) is not removed unless --including-retired is specified: the dataset
-/// may hold the only copy of these objects.
+/// Partitions with retired objects (see `retire`) are not removed unless --including-retired is specified, because the
+/// dataset may hold the only copy of these objects.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Remove {
     #[command(flatten)]
     pub(super) held: Held,
 
-    /// Also remove partitions with retired objects, of which the dataset may hold the only copy
+    /// Also remove partitions that may hold the only copy of retired objects
     #[arg(long)]
     pub(super) including_retired: bool,
 
@@ -83,7 +83,7 @@ fn print(all: &[PartitionRemoval], done: bool) {
     }
     if all.iter().any(|each| each.contents.retired > 0 && each.error.is_some()) {
         hint(
-            "--including-retired also removes partitions with retired objects; `restore` restores them first",
+            "`restore` the retired objects first; --including-retired then also removes these partitions",
         );
     }
     print_line(match (all.is_empty(), done) {

@@ -17,7 +17,7 @@ use crate::store::Place;
 
 const AFTER: &str = "\
 Exit codes:
-  0  all objects were restored
+  0  all selected objects exist in the destination
   2  some objects could not be restored; each is listed with the reason
   3  fatal error: the dataset is redacted or cannot be read, or stdout cannot be written
 
@@ -31,12 +31,13 @@ const STAGING: &str = ".alb2parquet-restore";
 
 /// Restore the original objects from a dataset
 ///
-/// Each object is written under its key, as gzip, and as text if it was not compressed. Its text is the same as that of
-/// the original, byte for byte: it is compared with the CRC-32 and the length in the dataset before it gets its name.
+/// Each object is written under its original key. It is compressed with gzip if the original was compressed. Its text
+/// equals the original text byte for byte: the object appears only after its text has been compared with the CRC-32 and
+/// the length in the dataset.
 ///
-/// The command never overwrites an object. If an object with the same text exists, it is counted as existing, so an
-/// interrupted restoration can be repeated. Objects that cannot be restored are listed with the reason: they were
-/// damaged, or a version that did not keep originals converted them. A redacted dataset cannot be restored.
+/// The command never overwrites an object. To continue an interrupted restore, run the same command again: objects
+/// that exist with the same text are skipped. Objects that cannot be restored are listed with the reason, for example
+/// because they were damaged when they were converted. A redacted dataset cannot be restored.
 ///
 /// See docs/archive.md.
 #[derive(Debug, Args)]
@@ -73,7 +74,7 @@ impl Restore {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         let to_stdout = self.out.as_os_str() == "-";
         if to_stdout && self.json {
-            bail!("--out - writes the text to stdout, so --json cannot print the result there");
+            bail!("--json cannot be combined with --out -, because both write to stdout");
         }
         let selection = resolve::selection(&self.partitions, self.to)?;
         let network = resolve::network(&self.stores, print_line)?;
@@ -99,7 +100,7 @@ impl Restore {
             let target = place.target(STAGING, &resolve::random_name()?, &network)?;
             let restored = restoration.to_target(&target);
             if let Place::Local(directory) = &place {
-                // The directory is not empty if another run uses it, too.
+                // This fails if another run also uses the directory, because it is then not empty.
                 let _ = fs::remove_dir(directory.join(STAGING));
             }
             restored?

@@ -23,7 +23,7 @@ use crate::store::{Kind, Place, Source};
 
 const AFTER: &str = "\
 Exit codes:
-  0  the objects were listed, written to the manifest, or deleted
+  0  all objects that can be retired were listed, written to the manifest or deleted
   2  some objects or partitions failed; each is listed
   3  fatal error: the dataset is redacted, or the dataset or SOURCE cannot be read or written
 
@@ -34,15 +34,16 @@ Examples:
 
 /// Delete or list source objects that can be restored from the dataset
 ///
-/// An object can be deleted if a published claim holds it, if its text was restored from the dataset and has the length
-/// and CRC-32 in the claim, and if the object in SOURCE still has the size and ETag (on disk: modification time) that
-/// it had when it was converted. Without --delete, the command only lists the objects. See docs/retire.md.
+/// An object can be deleted only if it is in a published claim, if its text was restored from the dataset and has the
+/// length and CRC-32 in the claim, and if it still has the size and ETag (on disk: modification time) that it had when
+/// it was converted. Without --delete, the command lists the objects and deletes nothing. See docs/retire.md.
 ///
-/// The command records each proof in the dataset. --proof-age uses recorded proofs instead of reading all rows again.
+/// The command records each proof in the dataset. With --proof-age, it uses recorded proofs instead of reading the
+/// dataset again.
 ///
-/// --delete --yes records the objects as retired, then deletes them. In S3, each object is deleted on the condition that
-/// it still has its ETag. If the run is interrupted, the same command finishes it. Afterwards, the dataset holds the only
-/// copy: `remove` refuses partitions with retired objects.
+/// --delete --yes records the objects as retired, then deletes them. In S3, an object is deleted only if its ETag is
+/// unchanged. If the run is interrupted, run the same command again to finish. Afterwards, the dataset holds the only
+/// copy, so `remove` refuses partitions with retired objects.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Retire {
@@ -53,14 +54,14 @@ pub(super) struct Retire {
     #[command(flatten)]
     pub(super) held: Held,
 
-    /// Use recorded proofs that are not older, such as 7d [default: prove all objects again]
+    /// Use recorded proofs up to this age, such as 7d [default: prove all again]
     #[arg(long, value_name = "AGE", value_parser = options::age)]
     pub(super) proof_age: Option<Duration>,
 
     /// Write the objects to a manifest for S3 Batch Operations
     ///
-    /// The manifest is CSV with the bucket, the key and, if the bucket has versions, the version ID of each object. With
-    /// --yes, the objects are also recorded as retired; use it if the job or a lifecycle rule will delete them.
+    /// The manifest is a CSV file with the bucket, the key and, if the bucket has versioning, the version ID of each
+    /// object. If the job or a lifecycle rule will delete the objects, add --yes to record them as retired.
     #[arg(long, value_name = "FILE", conflicts_with = "delete")]
     pub(super) manifest: Option<PathBuf>,
 
@@ -68,7 +69,7 @@ pub(super) struct Retire {
     #[arg(long)]
     pub(super) delete: bool,
 
-    /// Delete the objects of --delete, or record the objects of --manifest as retired
+    /// Confirm --delete, or record the objects of --manifest as retired
     #[arg(long)]
     pub(super) yes: bool,
 }
@@ -156,7 +157,7 @@ impl Retire {
             counted(summary.proofs_used)
         ));
         print_line(&format!(
-            "proved      {} objects, {}: restorable, and unchanged in SOURCE",
+            "proved      {} objects, {}: can be restored, and are unchanged in SOURCE",
             counted(summary.objects),
             HumanBytes(summary.bytes)
         ));
@@ -176,8 +177,8 @@ impl Retire {
         }
         if summary.delete_markers > 0 {
             print_line(&format!(
-                "versions    {} objects are hidden by delete markers; a lifecycle rule for noncurrent versions frees \
-                 their space",
+                "versions    delete markers hide {} objects; a lifecycle rule for noncurrent versions frees their \
+                 space",
                 counted(summary.delete_markers)
             ));
         }
@@ -200,7 +201,7 @@ impl Retire {
     }
 }
 
-/// Returns the name of the bucket that contains all sources. A job of S3 Batch Operations works on one bucket.
+/// Returns the name of the bucket that contains all sources. An S3 Batch Operations job processes a single bucket.
 fn bucket_of<'a>(names: &[String], sources: &'a [Source]) -> anyhow::Result<&'a str> {
     for name in names {
         match Place::parse(name) {
@@ -216,6 +217,6 @@ fn bucket_of<'a>(names: &[String], sources: &'a [Source]) -> anyhow::Result<&'a 
             }
             Ok(first)
         }
-        _ => bail!("--manifest needs a single bucket"),
+        _ => bail!("--manifest requires that all sources are in the same bucket"),
     }
 }

@@ -129,7 +129,7 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
     }
     if tally.verbatim_lines > 0 {
         let lines = HumanCount(tally.verbatim_lines);
-        fact("verbatim", format!("{lines} lines are also kept as bytes, for `restore`"));
+        fact("verbatim", format!("the bytes of {lines} lines are also stored, for `restore`"));
     }
     if tally.log_types.len() > 1 {
         for (log_type, OfLogType { objects, lines, rows, rejects, .. }) in &tally.log_types {

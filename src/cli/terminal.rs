@@ -50,7 +50,7 @@ pub(super) fn print_document(text: &str) -> Result<(), StdoutError> {
     print_bytes(text.as_bytes())
 }
 
-/// Returns stdout, for text of restored objects, which is written unchanged.
+/// Returns stdout for the text of restored objects, which is written unchanged.
 pub(super) fn stdout() -> StdoutLock<'static> {
     io::stdout().lock()
 }

@@ -45,14 +45,16 @@ const MAX_WORST: usize = 3;
 /// (decoder_mismatch).
 ///
 /// --restore restores the text of every object from the dataset, and compares its CRC-32 and length with those of the
-/// original. It needs no SOURCE. A difference is a finding (not_restorable). This proof does not use the decoder.
+/// original. This needs neither SOURCE nor the decoder. An object that differs is a finding (not_restorable).
 ///
 /// An object with the same size but a new ETag or time is a finding (touched). With --read-data, its rows are compared
 /// instead. `convert` also compares the contents of such objects, and records the unchanged ones.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Verify {
-    /// Directories, files, patterns or URLs that the dataset was converted from; optional with --restore
+    /// Directories, files, patterns or URLs that the dataset was converted from
+    ///
+    /// Optional with --restore.
     #[arg(required_unless_present = "restore", value_name = "SOURCE")]
     pub(super) sources: Vec<String>,
 
@@ -68,7 +70,8 @@ pub(super) struct Verify {
 
     /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday [default: yesterday]
     ///
-    /// By default, today is excluded, because its logs are still being delivered. Without SOURCE, all days are included.
+    /// By default, today is excluded, because its logs are still being delivered. Without SOURCE, the default is all
+    /// days.
     #[arg(long, value_name = "DAY", value_parser = options::day)]
     pub(super) to: Option<NaiveDate>,
 
@@ -78,7 +81,7 @@ pub(super) struct Verify {
     #[arg(long)]
     pub(super) read_data: bool,
 
-    /// Restore the text of all objects, and compare it with the checksums of the originals
+    /// Restore the text of all objects and compare it with the original checksums
     #[arg(long)]
     pub(super) restore: bool,
 
@@ -90,7 +93,7 @@ pub(super) struct Verify {
 impl Verify {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         if self.read_data && self.sources.is_empty() {
-            bail!("--read-data needs a SOURCE");
+            bail!("--read-data requires SOURCE");
         }
         let network = resolve::network(&self.stores, print_line)?;
         let dataset = resolve::find_dataset(&self.out, &network)?;
@@ -151,7 +154,7 @@ fn print(report: &Report, restored: bool) {
     if restored {
         let (restorable, damaged) = (HumanCount(report.restorable), HumanCount(report.damaged));
         print_line(&format!(
-            "restored    {restorable} objects with the text of the original; {damaged} were damaged when they were converted"
+            "restored    {restorable} objects match the originals; {damaged} were damaged when they were converted"
         ));
     }
     if report.touched > 0 {
@@ -175,7 +178,7 @@ fn print(report: &Report, restored: bool) {
     if report.retired > 0 {
         let (retired, exist) = (HumanCount(report.retired), HumanCount(report.retired_in_source));
         print_line(&format!(
-            "retired     {retired} objects, whose only copy may be in this dataset; {exist} still exist in SOURCE"
+            "retired     {retired} objects; this dataset may hold their only copy; {exist} still exist in SOURCE"
         ));
     }
     for finding in report.findings.iter().take(MAX_SHOWN) {

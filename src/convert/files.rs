@@ -222,7 +222,7 @@ impl<'a> Open<'a> {
         self.tally.verbatim_lines +=
             originals.iter().filter(|(_, lines)| is_bytes(lines)).count() as u64;
         let (encoder, staged) = self.originals.as_mut().expect("was just created");
-        // Lines can be long, so that their copies in record batches must be small.
+        // Lines can be long, so each record batch copies only a limited number of bytes.
         let mut size = 0;
         let some = originals.chunk_by(|(_, lines), _| {
             size = if size < ORIGINALS_BYTES { size + lines.original.size() } else { 0 };
@@ -235,7 +235,7 @@ impl<'a> Open<'a> {
         Ok(())
     }
 
-    /// Begins a file that only some batches need. Returns its encoder and its path.
+    /// Creates a file that only some batches need. Returns its encoder and its path.
     fn begin(
         &self,
         table: &str,
@@ -352,7 +352,7 @@ impl<'a> Open<'a> {
     }
 }
 
-/// Returns what a file of originals contains about lines. Returns `None` if they have the usual form of the batch.
+/// Returns the original to store for consecutive lines, or `None` if they have the usual form of the batch.
 fn original(written: Written, fields: &mut Option<usize>, writer: &Writer) -> Option<Original> {
     match written {
         Written::Usual(count) if count == *fields.get_or_insert(count) => None,

@@ -90,7 +90,7 @@ pub(crate) struct Outcome {
     pub rows: u64,
     /// Lines that were rejected.
     pub rejects: u64,
-    /// Lines that a row cannot give back exactly, so their bytes are kept.
+    /// Lines that no form reproduces, so their bytes are stored.
     #[serde(default)]
     pub verbatim_lines: u64,
     /// Number of row files written.

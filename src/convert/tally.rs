@@ -34,7 +34,7 @@ pub struct Tally {
     pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
-    /// Lines that a row cannot give back exactly, so their bytes are kept. Includes rejects that are longer than 64 KiB.
+    /// Lines that no form reproduces, so their bytes are stored. Includes rejects that are longer than 64 KiB.
     pub verbatim_lines: u64,
     /// Rejected lines by reason.
     pub rejects: BTreeMap<&'static str, u64>,

@@ -14,7 +14,7 @@ pub(crate) struct Contents {
     pub partition: Partition,
     /// Number of objects held by the partition's claims.
     pub objects: u64,
-    /// Number of objects that were retired: the dataset may hold their only copy.
+    /// Number of retired objects: the dataset may hold their only copy.
     pub retired: u64,
     /// Number of files, including files of rejects and of originals.
     pub files: u64,

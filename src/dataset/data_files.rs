@@ -39,7 +39,8 @@ impl DataFiles {
         Self::below(dataset, directories(dataset, partition).into_iter())
     }
 
-    /// Lists the files of originals. They are not data files: engines do not read them, so they block nothing.
+    /// Lists the files of originals. They are not data files: engines do not read them, so orphans among them do not
+    /// block a partition.
     ///
     /// # Errors
     ///
@@ -153,7 +154,7 @@ impl DataFiles {
     }
 }
 
-/// Returns the keys of the files in a log's claims. If `removed` is set, includes claims before a removal.
+/// Returns the keys of the files in a log's claims. If `removed` is set, includes removed claims.
 fn claimed(log: &Log, removed: bool) -> HashSet<&str> {
     let holding = log.holding().map(|(_, claim)| claim);
     let last = log.entries().iter().rposition(|entry| matches!(entry.record, Record::Remove(_)));
@@ -162,7 +163,7 @@ fn claimed(log: &Log, removed: bool) -> HashSet<&str> {
     claims.flat_map(|claim| &claim.outputs).map(|output| &*output.file.key).collect()
 }
 
-/// Returns whether a name has only characters that this program uses in names of files.
+/// Returns whether a name contains only characters that this program uses in file names.
 fn is_plain(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }

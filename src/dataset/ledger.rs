@@ -321,8 +321,8 @@ impl<'a> Ledger<'a> {
     }
 
     /// Removes a partition's contents. Its objects become eligible for conversion again. If the removal is interrupted,
-    /// the next run that uses the partition finishes it. Returns `None` if the partition was not removed because it holds
-    /// retired objects and `including_retired` is not set.
+    /// the next run that uses the partition finishes it. Returns `None` if the partition holds retired objects and
+    /// `including_retired` is not set: such a partition is not removed.
     ///
     /// # Errors
     ///

@@ -23,13 +23,12 @@ use crate::decode::tokenizer::{Span, Spans};
 use crate::logs::form::{Token, Value};
 use crate::logs::schema::{Column, Field, Kind, Part, Shape, Stored};
 
-/// The indices of lines that a column found while it appended their values.
+/// Indices of the lines that need special treatment, which a column finds while it appends their values.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Lines whose values are rejected.
     pub rejected: Vec<usize>,
-    /// Lines whose fields may not be written in their usual form. Every such line is found, but a line in the usual form
-    /// may be found, too.
+    /// Lines with a field that is not in its usual form. Includes every such line, but may also include others.
     pub unusual: Vec<usize>,
 }
 
@@ -55,7 +54,7 @@ pub trait ColumnBuilder: Send {
     fn finish(&mut self) -> ArrayRef;
 }
 
-/// Returns a builder for a column of a field with the given usual form.
+/// Returns the builder for a column of a field.
 pub fn builder(field: &Field, column: &Column) -> Box<dyn ColumnBuilder> {
     fn number<P: Parse + 'static>(token: Token) -> Box<dyn ColumnBuilder> {
         Box::new(NumberBuilder::<P>::new(token))

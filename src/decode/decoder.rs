@@ -75,9 +75,9 @@ pub struct DecodedSegment {
     pub rows: u64,
     /// Lines that were rejected. Their line numbers and byte offsets are relative to the segment.
     pub rejects: Vec<Reject>,
-    /// How the lines are written.
+    /// Forms of the lines.
     pub written: Vec<WrittenLines>,
-    /// Whether the object does not end with a line feed, and its last lines are in this segment.
+    /// Whether this is the object's last segment and the object does not end with a line feed.
     pub unterminated: bool,
     /// CRC-32 of all decompressed bytes of the object; see [`Segment`](crate::decode::gzip::Segment).
     pub crc32: Option<u32>,
@@ -85,7 +85,7 @@ pub struct DecodedSegment {
     pub notes: Vec<Note>,
 }
 
-/// Total size of the rejects and of the lines in unusual forms in one call to [`Decoder::decode`].
+/// Total size of the rejects and the originals from one call to [`Decoder::decode`].
 #[derive(Default)]
 struct KeptSize {
     rejects: usize,
@@ -295,8 +295,8 @@ impl Decoder {
         rejected
     }
 
-    /// Adds to `outcome` how the lines of the tile are written. `unusual` contains the indices of the lines that may not
-    /// have the usual form, and `removed` the rejected lines of which the rejects do not contain all bytes.
+    /// Adds the forms of the tile's lines to `outcome`. `unusual` contains the indices of lines that may not have the
+    /// usual form. `removed` contains the rejected lines that are not complete in the rejects.
     fn find_forms(
         &mut self,
         text: &Text,
@@ -390,7 +390,7 @@ fn with_ending(text: &Text, bounds: Bounds) -> &[u8] {
     &text[bounds.start as usize..end + ending]
 }
 
-/// Returns whether a reject contains all bytes of its line except for a line feed.
+/// Returns whether a reject contains the complete line, and the line ends with a lone line feed.
 fn is_kept_whole(text: &Text, bounds: Bounds) -> bool {
     (bounds.end - bounds.start) as usize <= MAX_RAW && text[bounds.end as usize] == b'\n'
 }

@@ -1,8 +1,8 @@
-//! Finds out how lines are written, so that their text can be restored from the rows.
+//! Finds the forms of lines, so that their text can be restored from the rows.
 //!
-//! Nearly all lines have the usual form of their table, and the columns notice it while they read the fields. For any
-//! other line, this module finds the form that gives back the line from the values of its row. It keeps the bytes of a
-//! line that no form gives back.
+//! Nearly all lines have the usual form of their table, which the columns check while they read the fields. For any
+//! other line, this module finds a form that reproduces the line from the values of its row. If there is none, it keeps
+//! the bytes of the line.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub enum Written {
     Usual(usize),
     /// In another form.
     Form(Arc<str>),
-    /// Unlike any form. Contains the bytes of one line, or of a part of it, including its line ending.
+    /// No form reproduces the line. Contains the bytes of the line or of a part of it, including the line ending.
     Bytes(Vec<u8>),
 }
 
@@ -95,7 +95,7 @@ impl Forms {
         Written::Form(Arc::clone(&self.last))
     }
 
-    /// Returns the form that gives back a line, and its number of fields.
+    /// Returns a form that reproduces a line, and the number of its fields.
     fn form(&self, line: &[u8], row: &impl Row) -> Option<(String, usize)> {
         let line = line.strip_suffix(b"\n")?;
         let (line, ending) = match line.strip_suffix(b"\r") {
@@ -131,7 +131,7 @@ impl Forms {
         (form.len() <= MAX_FORM).then_some((form, fields))
     }
 
-    /// Returns the style that gives back a field.
+    /// Returns a style that reproduces a field.
     fn style(
         &self,
         field: usize,

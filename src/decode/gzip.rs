@@ -70,7 +70,7 @@ pub struct Segment {
     pub crc32: Option<u32>,
     /// Notes about the object that were found in this segment.
     pub notes: Vec<Note>,
-    /// The bytes of a line that is longer than a segment, or of a part of it, with a line ending after the last part.
+    /// Bytes of a line that is longer than a segment, or of a part of it. The last part includes a line ending.
     pub long_line: Vec<u8>,
     /// Whether the last line had no line ending. Set in the object's last segment.
     pub unterminated: bool,

@@ -1,6 +1,6 @@
-//! Defines forms: how the values of a row are written in a line. A form and the values give back the line.
+//! Defines forms: descriptions of how a line is written. A form and the values of a row together reproduce the line.
 //!
-//! A form is written like the line itself, with a placeholder for each field. Spaces, quotes and the line ending are
+//! A form looks like the line itself, with a placeholder instead of each field. Spaces, quotes and the line ending are
 //! those of the line.
 //!
 //! | placeholder | value |
@@ -10,11 +10,11 @@
 //! | `[]` | `address:port` with brackets around the address |
 //! | `.3` | a number with three decimal places, or `-1` |
 //! | `.` | a number with as few decimal places as possible |
-//! | `:6Z` | a time with six digits after the second, and a `Z` |
+//! | `:6Z` | a time with six fractional digits of a second, and a `Z` |
 //!
-//! NULL is written as `-`, whatever the placeholder. `schemas/*.toml` contains the usual placeholder of each field. A
-//! line has the usual form if its fields have their usual placeholders and a single space between them, and if it ends
-//! with a line feed.
+//! NULL is written as `-`, regardless of the placeholder. `schemas/*.toml` contains the usual placeholder of each field.
+//! A line has the usual form if all fields have their usual placeholders, if a single space separates them, and if the
+//! line ends with a line feed.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -49,7 +49,7 @@ pub trait Row {
     fn value(&self, column: usize) -> Value<'_>;
 }
 
-/// How a value is written, without any quotes around it.
+/// How a value is written, without surrounding quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     /// Text, an integer, `address:port` or a request line.
@@ -64,9 +64,9 @@ pub(crate) enum Style {
     Shortest,
     /// A time.
     Time {
-        /// Number of digits after the second.
+        /// Number of fractional digits of a second.
         places: u8,
-        /// Whether a `Z` follows.
+        /// Whether a `Z` follows the time.
         zulu: bool,
     },
 }
@@ -76,13 +76,13 @@ pub(crate) enum Style {
 pub(crate) struct Token {
     /// How its value is written.
     pub(crate) style: Style,
-    /// Whether a space follows the value within the quotes.
+    /// Whether a space follows the value, inside the quotes.
     pub(crate) space: bool,
-    /// Whether quotes are around it.
+    /// Whether the value is in quotes.
     pub(crate) quoted: bool,
 }
 
-/// The columns from which a field is written.
+/// The columns that contain the values of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
     /// One column.
@@ -93,14 +93,14 @@ enum Source {
     Request(usize, usize, usize),
 }
 
-/// How a table's fields are written.
+/// Writes the lines of a table from the values of its rows.
 #[derive(Debug, Clone)]
 pub struct Writer {
-    /// The columns of each field. The last entry is the text after the known fields.
+    /// The columns of each field. The last entry is for the text after the known fields.
     sources: Vec<Source>,
     /// The usual token of each known field.
     usual: Vec<Token>,
-    /// What is written for a request without any part.
+    /// The text of a request whose parts are all missing.
     no_request: Option<String>,
 }
 
@@ -137,7 +137,7 @@ impl Token {
         rest.is_empty().then_some(Self { style, space: false, quoted: inner.is_some() })
     }
 
-    /// Appends the token to a form.
+    /// Appends the token's placeholder to a form.
     pub(crate) fn push_to(self, form: &mut String) {
         let quote = if self.quoted { "\"" } else { "" };
         form.push_str(quote);
@@ -159,12 +159,12 @@ impl Token {
 }
 
 impl Style {
-    /// Returns the style of a number with this many decimal places, unless there are too many.
+    /// Returns the style of a number with this many decimal places, or `None` if there are too many.
     pub(crate) fn of_places(places: u8) -> Option<Self> {
         (places <= MAX_PLACES).then_some(Self::Places(places))
     }
 
-    /// Parses a placeholder. Returns the style and the rest of the form.
+    /// Parses the placeholder at the start of a form. Returns its style and the rest of the form.
     fn parse(form: &[u8]) -> Option<(Self, &[u8])> {
         let number = |text: &[u8]| {
             let digits = text.iter().take(2).take_while(|byte| byte.is_ascii_digit()).count();
@@ -214,14 +214,14 @@ impl Form {
             .then_some(Self { pieces, fields })
     }
 
-    /// Returns the number of fields in a line of this form. A form without fields is a blank line.
+    /// Returns the number of fields in a line of this form. A form without fields describes a blank line.
     pub fn fields(&self) -> usize {
         self.fields
     }
 }
 
 impl Writer {
-    /// Returns a writer of a table's lines.
+    /// Returns a writer for the lines of a table.
     pub fn new(table: &Table) -> Self {
         let mut sources = Vec::new();
         let mut first = 0;
@@ -243,13 +243,13 @@ impl Writer {
         Self { sources, usual: usual.collect(), no_request }
     }
 
-    /// Returns the usual token of a field. `None` stands for the text after the known fields.
+    /// Returns the usual token of a field, or of the text after the known fields.
     pub(crate) fn usual(&self, field: usize) -> Token {
         let rest = Token { style: Style::Plain, space: false, quoted: false };
         self.usual.get(field).copied().unwrap_or(rest)
     }
 
-    /// Returns the usual form of a line with the given number of fields, at most one more than are known.
+    /// Returns the usual form of a line with the given number of fields: at most one more than the known fields.
     pub fn usual_form(&self, fields: usize) -> String {
         let mut form = String::new();
         for field in 0..fields.min(self.sources.len()) {
@@ -262,7 +262,7 @@ impl Writer {
         form
     }
 
-    /// Appends a line.
+    /// Appends the line of a row.
     pub fn write_line(&self, form: &Form, row: &impl Row, out: &mut Vec<u8>) {
         for piece in &form.pieces {
             match *piece {
@@ -272,7 +272,7 @@ impl Writer {
         }
     }
 
-    /// Appends a field without any quotes around it.
+    /// Appends a field without surrounding quotes.
     pub(crate) fn write_field(
         &self,
         field: usize,
@@ -312,7 +312,7 @@ impl Writer {
     }
 }
 
-/// Appends a value without any quotes around it.
+/// Appends a value without surrounding quotes.
 pub(crate) fn write_value(value: Value<'_>, style: Style, out: &mut Vec<u8>) {
     match value {
         Value::Null => out.push(b'-'),
@@ -330,7 +330,7 @@ fn write_integer(number: i64, out: &mut Vec<u8>) {
     write_digits(number.unsigned_abs(), 1, out);
 }
 
-/// Appends a number, with zeros before it if it has fewer than `least` digits.
+/// Appends a number, with leading zeros if it has fewer than `least` digits.
 fn write_digits(mut number: u64, least: usize, out: &mut Vec<u8>) {
     const MAX_DIGITS: usize = 20;
     let mut digits = [b'0'; MAX_DIGITS];
@@ -343,7 +343,7 @@ fn write_digits(mut number: u64, least: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[start.min(MAX_DIGITS - least)..]);
 }
 
-/// Integers below this bound are exact as doubles.
+/// A double represents every integer below this bound exactly.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 fn write_double(number: f64, style: Style, out: &mut Vec<u8>) {
@@ -366,7 +366,7 @@ fn write_double(number: f64, style: Style, out: &mut Vec<u8>) {
                 write_digits(scaled % scale, places.into(), out);
             }
         }
-        // `{}` writes as few digits as identify the number, and never an exponent.
+        // `{}` writes the fewest digits that identify the number, and never an exponent.
         _ => drop(write!(out, "{number}")),
     }
 }

@@ -1,12 +1,12 @@
-//! Defines what the rows and rejects of an object do not contain: the lines that do not have the usual form, as forms
-//! or as bytes. Together, they give back the text of the object.
+//! Defines originals: forms or bytes of the lines that do not have the usual form. The rows, rejects and originals of
+//! an object together reproduce its text.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BinaryBuilder, Int64Builder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
-/// Directory of the files of originals in the dataset. It is hidden from query engines.
+/// Directory of the files of originals in the dataset. Query engines ignore it.
 pub(crate) const TABLE: &str = "_alb2parquet/originals";
 
 /// Name of the column that contains the bytes of lines.
@@ -36,7 +36,7 @@ impl Original {
 pub(crate) struct OriginalLines {
     /// Number of the first line in the object, from 1.
     pub(crate) line_number: u64,
-    /// Number of lines. Rejects among them do not count, and neither do line feeds within a line.
+    /// Number of lines, without the rejects among them. A line can contain line feeds.
     pub(crate) lines: u64,
     /// How they are written.
     pub(crate) original: Original,

@@ -175,11 +175,11 @@ pub struct Field {
     pub name: String,
     /// Year, or year and month, in which load balancers began to write the field.
     pub era: String,
-    /// How the field is usually written. `logs/form.rs` describes the placeholders. Without this key, numbers have three
-    /// decimal places, times have six digits after the second and a `Z`, and no field has quotes.
+    /// How the field is usually written. `logs/form.rs` describes the placeholders. Without this key, doubles have three
+    /// decimal places, times have six fractional digits and a `Z`, and no field has quotes.
     #[serde(default)]
     pub form: Option<String>,
-    /// What is written for a request without any part, if it is not `- - -`.
+    /// The text of a request whose parts are all missing, if it is not `- - -`.
     #[serde(default)]
     pub null: Option<String>,
     /// The columns that the field is converted to.

@@ -34,9 +34,10 @@ pub struct Removed {
     pub bytes: u64,
 }
 
-/// Deletes staged files and uploads that are older than `older_than` and belong to no unfinished claim. Also deletes
-/// files of originals, regardless of their age, that belong to no claim and to no file of rows or rejects: a run creates
-/// a claim before it publishes the claim's originals, so the claim was lost.
+/// Deletes staged files and uploads that are older than `older_than` and belong to no unfinished claim.
+///
+/// Also deletes files of originals that belong to no claim and to no file of rows or rejects. Their age does not
+/// matter: a run creates a claim before it publishes the claim's originals, so the claim must have been lost.
 ///
 /// A run that takes longer than `older_than` may lose its staged files. The run then fails to publish them, but no rows
 /// are lost.
@@ -81,8 +82,8 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
     Ok(cleaned)
 }
 
-/// Reads all logs. Returns the identities of staged files that belong to unfinished claims, and the keys of orphan files
-/// of originals. Adds logs that cannot be read to `failures`.
+/// Reads all logs. Returns the identities of staged files that belong to unfinished claims, and the keys of orphan
+/// files of originals. Adds logs that cannot be read to `failures`.
 fn examine(
     dataset: &Dataset,
     originals: &DataFiles,

@@ -70,7 +70,7 @@ pub(crate) fn remove(
     Ok(())
 }
 
-/// Describes why a partition with retired objects is not removed.
+/// Returns the reason why a partition with retired objects is not removed.
 fn only_copy(retired: u64) -> String {
     let objects = match retired {
         // Another run has retired objects since the partition was listed.

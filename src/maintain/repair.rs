@@ -2,7 +2,7 @@
 //!
 //! Every file contains the object list of its claim ([`embedded`](crate::dataset::claim::embedded)). A partition is
 //! repaired completely or not at all: if one of its files cannot be read, the partition does not change and nothing can
-//! be converted into it. Files of originals are an exception: if one is lost, the rows are repaired without it.
+//! be converted into it. Files of originals are an exception: if one is lost, `repair` rebuilds the claim without it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::{mem, ptr};
@@ -55,7 +55,7 @@ pub struct Repair {
     pub repaired: bool,
     #[serde(skip)]
     claims: Vec<Claim>,
-    /// Facts from the broken log about objects in `claims`. Each one names a claim by its position in `claims`, from 1.
+    /// Amendments from the broken log for objects in `claims`. Each refers to a claim by its position there, from 1.
     #[serde(skip)]
     amended: Vec<Amended>,
     /// Files of claims that are not kept. They are aborted so that no slow run publishes them.
@@ -240,11 +240,11 @@ fn examine(
     Ok(Some(repair))
 }
 
-/// Returns the facts in a broken log's amendments about objects in the kept and rebuilt claims. The claims are numbered
-/// from 1 in this order. `numbers` contains the number of each entry in the broken log.
+/// Returns the amendments of a broken log for objects in the kept and rebuilt claims. These claims are numbered from 1,
+/// the kept ones first. `numbers` contains the number of each entry in the broken log.
 ///
-/// If the entry of the claim that an amendment names still exists, the amendment applies only to that claim. If the
-/// entry was lost, the claim is one of the rebuilt ones.
+/// If the claim's entry still exists in the broken log, an amendment applies only to that claim. If the entry was lost,
+/// the amendment applies to a rebuilt claim.
 fn amended(log: &Log, numbers: &[usize], kept: &[&Claim], rebuilt: &[Claim]) -> Vec<Amended> {
     let mut holders: HashMap<&str, (usize, Option<usize>)> = HashMap::new();
     let number = |claim: &Claim| {
@@ -277,7 +277,7 @@ fn amended(log: &Log, numbers: &[usize], kept: &[&Claim], rebuilt: &[Claim]) -> 
 }
 
 /// Returns whether a claim has files and all of them are visible. If a claim has no files, its objects have no lines,
-/// so converting them again adds no rows. A lost file of originals does not count if the claim has lines, because their
+/// so converting them again adds no rows. A lost file of originals is ignored if the claim has lines, because their
 /// rows are visible.
 fn is_visible(dataset: &Dataset, claim: &Claim) -> Result<bool, DatasetError> {
     if claim.outputs.is_empty() {

@@ -1,8 +1,8 @@
 //! Restores the text of objects from the dataset, and proves that it can be restored.
 //!
 //! The rows, rejects and originals of a claim are read in parallel, in the order of the lines. [`form`] and
-//! [`original`] define how they give back the lines. The text of each object is compared with the CRC-32 and the length
-//! in its claim. All files are untrusted: whatever they contain, a wrong text is never taken for the original.
+//! [`original`] define how they reproduce the lines. The text of each object is compared with the CRC-32 and the length
+//! in its claim. All files are untrusted: whatever they contain, wrong text is never mistaken for the original.
 //!
 //! This module does not use the decoder, so it proves independently that the decoder lost nothing.
 //!
@@ -35,7 +35,7 @@ pub(crate) use crate::maintain::restore::run::{Failed, Restoration, Summary};
 
 /// The byte order mark of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// Number of bytes in which blank lines are written at a time.
+/// Maximum number of bytes of blank lines that are written at a time.
 const BLANK_BYTES: usize = 32 << 10;
 
 /// Why an object cannot be restored.
@@ -43,16 +43,16 @@ const BLANK_BYTES: usize = 32 << 10;
 pub(crate) enum Unrestorable {
     /// The dataset is redacted.
     Redacted,
-    /// A version that did not keep originals converted the object.
+    /// The object was converted by a version that did not store originals.
     NoOriginals,
     /// The object was damaged, so its text is unknown.
     Damaged,
-    /// The dataset gives back another text, or cannot be read.
+    /// The restored text differs from the original, or the dataset cannot be read.
     Faulty(String),
 }
 
 impl Unrestorable {
-    /// Returns the reason of the failure in JSON.
+    /// Returns the code for the reason, as in JSON.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Redacted => "redacted",
@@ -67,7 +67,7 @@ impl fmt::Display for Unrestorable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Redacted => "its values are redacted",
-            Self::NoOriginals => "it was converted by a version that did not keep originals",
+            Self::NoOriginals => "it was converted by a version that did not store originals",
             Self::Damaged => "the object was damaged when it was converted, so its text is unknown",
             Self::Faulty(problem) => problem,
         })
@@ -87,14 +87,14 @@ pub(crate) struct Object<'a> {
 
 /// Receives the objects of a claim, one after the other.
 pub(crate) trait Sink {
-    /// Begins an object. Returns whether to restore it; if not, nothing else is called for the object.
+    /// Begins an object. Returns whether to restore it. If not, no other method is called for the object.
     fn begin(&mut self, object: Object<'_>) -> bool;
 
     /// Receives the next bytes of the object's text, before they are verified.
     ///
     /// # Errors
     ///
-    /// Fails if the object should not be restored further. Its restoration then ends with this error.
+    /// Fails if the sink does not need the rest of the object. The restoration of the object then ends with this error.
     fn text(&mut self, text: &[u8]) -> Result<(), String>;
 
     /// Ends the object. The text is the original text only if the result is `Ok`.
@@ -168,8 +168,8 @@ pub(crate) fn walk(
     Ok(())
 }
 
-/// Restores the objects of a claim without writing them. Returns the index of each object in [`Claim::objects`], and why
-/// it cannot be restored, if it cannot.
+/// Restores the objects of a claim without writing them. Returns the index of each object in [`Claim::objects`], with
+/// the reason if the object cannot be restored.
 ///
 /// # Errors
 ///
@@ -249,7 +249,7 @@ impl Files {
         })
     }
 
-    /// Adds the error that prevents originals from being read: it probably caused the problem.
+    /// Adds the error that prevents originals from being read to a problem, because it probably caused the problem.
     fn explain(&self, problem: String) -> Unrestorable {
         Unrestorable::Faulty(match self.originals.problem() {
             Some(cause) => format!("{problem}; {cause}"),
@@ -258,7 +258,7 @@ impl Files {
     }
 }
 
-/// How the lines of a claim are written.
+/// The writer and the usual form of a claim's lines.
 struct Lines {
     writer: Writer,
     usual: Form,
@@ -326,7 +326,7 @@ impl Restored<'_> {
         }
         match (self.original, self.reject) {
             (Some(line), _) => {
-                Err(format!("its originals contain line {line}, which none of its rows follow"))
+                Err(format!("its originals contain line {line}, but no row follows"))
             }
             (None, Some(line)) => Err(format!("its reject of line {line} is out of order")),
             (None, None) => Ok(()),
@@ -343,7 +343,7 @@ impl Restored<'_> {
         };
         while self.files.rows.row() < self.end_row {
             if !self.files.rows.load()? {
-                return Err("the row file has no rows of it".to_owned());
+                return Err("the row file lacks some of its rows".to_owned());
             }
             let Lines { writer, usual } = self.lines;
             let (columns, rows) = self.files.rows.rest();
@@ -365,7 +365,7 @@ impl Restored<'_> {
                     continue;
                 };
                 self.line += self.text.push(write, out)?;
-                // A row that spans several lines can also pass a forged line number.
+                // If the line number is forged, a row that spans several lines can skip it.
                 if self.line >= until {
                     break;
                 }
@@ -378,7 +378,7 @@ impl Restored<'_> {
         Ok(())
     }
 
-    /// Writes the line or the blank lines of the next original, or begins to use its form.
+    /// Processes the next original: writes its line or blank lines, or uses its form for the next rows.
     fn write_original(&mut self, out: Out<'_>) -> Result<(), String> {
         let (originals, row) = self.files.originals.get();
         let (_, original) = &originals[row];
@@ -401,7 +401,7 @@ impl Restored<'_> {
         Ok(())
     }
 
-    /// Writes a line that consists of the bytes of all next originals with its number. It replaces a reject or a row.
+    /// Writes the line whose bytes are in the next originals with this line number. Skips the line's reject or row.
     fn write_line(&mut self, number: u64, out: Out<'_>) -> Result<(), String> {
         let mut lines = 0;
         while self.original == Some(number) {
@@ -450,7 +450,7 @@ impl Restored<'_> {
                 self.original = Some(lines.line_number);
                 return;
             }
-            // Originals of earlier objects remain if those objects were skipped or are faulty.
+            // Originals of earlier objects are left over if those objects were skipped or are faulty.
             if self.order.get(key.as_str()).is_some_and(|index| *index > self.object.index) {
                 return;
             }

@@ -1,8 +1,9 @@
-//! Retires source objects: deletes those whose text can be restored from the dataset, or lists them.
+//! Retires source objects: proves that their text can be restored from the dataset, and deletes or lists them.
 //!
 //! An object is deleted only if its claim is published, its text was restored and compared with the claim, and the
 //! object in the source is still the one that was converted. Before objects are deleted, an amendment in the log of
-//! their partition records them as retired, so a killed run loses no record of a deletion, and a later run finishes it.
+//! their partition records them as retired. Thus, even a killed run leaves a record of each deletion, and a later run
+//! finishes it.
 
 mod batch_operations;
 mod proof;
@@ -54,13 +55,13 @@ pub struct Retirement<'a> {
     pub action: Action<'a>,
     /// Maximum age of the recorded proofs that are used. If `None`, each claim is proved again.
     pub proof_age: Option<Duration>,
-    /// Proves claims.
+    /// Function that proves a claim.
     pub prove: &'a Prove<'a>,
     /// Stops the retirement when set.
     pub stop: &'a AtomicBool,
 }
 
-/// What to do with objects that are proved.
+/// What to do with proved objects.
 pub enum Action<'a> {
     /// Only count them.
     List,
@@ -68,7 +69,7 @@ pub enum Action<'a> {
     Manifest {
         /// The manifest.
         manifest: &'a Mutex<Manifest>,
-        /// Whether the objects will be deleted.
+        /// Whether to record the objects as retired, because they will be deleted.
         record: bool,
     },
     /// Record them as retired, and delete them.
@@ -85,7 +86,7 @@ pub enum Kept {
     Damaged,
     /// The object does not exist in the source, although no run has retired it.
     Missing,
-    /// The object's key belongs to another partition than its claim.
+    /// The object's key belongs to a different partition than its claim.
     Misplaced,
     /// The source has no ETags, so a changed object cannot be detected.
     NoETag,
@@ -102,10 +103,10 @@ impl Kept {
             Self::Changed => "is not the object that was converted: its size, ETag or time differs",
             Self::Damaged => "was damaged when it was converted",
             Self::Missing => "no longer exists in SOURCE, but was not retired",
-            Self::Misplaced => "is in another partition of SOURCE than its claim states",
+            Self::Misplaced => "is in a different partition of SOURCE than its claim states",
             Self::NoETag => "has no ETag, so changes cannot be detected",
             Self::NotPublished => "is in a claim that is not published, or is being removed",
-            Self::WithoutOriginals => "was converted by a version that did not keep originals",
+            Self::WithoutOriginals => "was converted by a version that did not store originals",
         }
     }
 }
@@ -119,7 +120,7 @@ pub struct KeptObjects {
     pub example: String,
 }
 
-/// The objects of a partition that are proved.
+/// The proved objects of a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RetiredPartition {
     /// The partition.
@@ -134,7 +135,7 @@ pub struct RetiredPartition {
 /// The result of a retirement. `--json` prints it as JSON; the keys are stable.
 #[derive(Debug, Default, Serialize)]
 pub struct Summary {
-    /// Number of objects that are proved and were unchanged in the source when they were checked.
+    /// Number of objects that are proved, and that were unchanged in the source when they were checked.
     pub objects: u64,
     /// Compressed bytes of these objects.
     pub bytes: u64,
@@ -152,21 +153,19 @@ pub struct Summary {
     pub claims_proved: u64,
     /// Number of recorded proofs that were used.
     pub proofs_used: u64,
-    /// Objects that are kept, by reason.
+    /// Objects that are not retired, by reason.
     pub kept: BTreeMap<Kept, KeptObjects>,
-    /// The partitions with objects that are proved.
+    /// The partitions with proved objects.
     pub partitions: Vec<RetiredPartition>,
     /// Partitions that cannot be read, and objects that cannot be restored, checked or deleted.
     pub failures: Vec<Failure>,
 }
 
-/// A retirement was not completed.
+/// The error when a retirement is not completed.
 #[derive(Debug, thiserror::Error)]
 pub enum RetireError {
     /// The dataset is redacted.
-    #[error(
-        "the dataset is redacted, so it does not contain the text of its objects: nothing can be retired"
-    )]
+    #[error("the dataset is redacted, so the original objects cannot be restored from it")]
     Redacted,
     /// Objects of a source cannot be deleted.
     #[error("{name}: {why}")]
@@ -176,8 +175,8 @@ pub enum RetireError {
         /// The reason.
         why: &'static str,
     },
-    /// The source denies deletions.
-    #[error("the objects of a request cannot be deleted: {0}")]
+    /// The source denies deletions, or there are no credentials.
+    #[error("source objects cannot be deleted: {0}")]
     Denied(StoreError),
     /// The manifest cannot be written.
     #[error(transparent)]
@@ -439,10 +438,10 @@ impl Retirement<'_> {
         Ok(objects)
     }
 
-    /// Describes the first file of a claim that is not the file in the claim. If `whole` is set, compares all bytes.
+    /// Returns a description of the first file that does not match its claim. If `whole` is set, compares all bytes.
     ///
-    /// A proof reads only the parts that restore the text. Damage elsewhere would not affect it, but the source may be
-    /// needed to repair the dataset.
+    /// Restoring the text reads only some parts of the files. If another part is damaged, the source is still needed to
+    /// convert the objects again, so they must not be deleted.
     fn damage(&self, claim: &Claim, whole: bool) -> Result<Option<String>, DatasetError> {
         for output in &claim.outputs {
             let name = self.dataset.target().name(&output.file.key);
@@ -465,7 +464,7 @@ impl Retirement<'_> {
         Ok(None)
     }
 
-    /// Lists or deletes objects that are proved. Returns `false` if the dataset no longer holds them.
+    /// Lists or deletes proved objects. Returns `false` if the dataset no longer holds them.
     fn act(
         &self,
         log: &mut Log,
@@ -493,7 +492,7 @@ impl Retirement<'_> {
                 ..Amended::default()
             });
             if !log.retire(self.dataset, retired.collect())? {
-                let problem = "another run removes its objects from the dataset";
+                let problem = "another run is removing its objects from the dataset";
                 summary.failures.push(Failure::new(log.name(self.dataset, number), problem));
                 return Ok(false);
             }

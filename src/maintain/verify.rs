@@ -45,7 +45,7 @@ pub struct Verification<'a> {
     pub selection: &'a Selection,
     /// The dataset's redaction, used to read the source again and compare rows. If `None`, rows are not compared.
     pub read_data: Option<&'a Redaction>,
-    /// Whether to restore the text of all objects and compare it with the checksums in the claims.
+    /// Whether to restore the text of all objects, and compare it with the checksums in the claims.
     pub restore: bool,
     /// Returns the reference decoder's schema for a log type. This is [`LogType::table`], except in tests, which use
     /// other schemas to show that differences are found.

@@ -1,8 +1,8 @@
-//! Deletes up to a thousand objects in S3 per request, each only if it still has a known ETag.
+//! Deletes up to 1,000 objects in S3 per request, each only if its ETag is unchanged.
 //!
 //! `object_store` deletes unconditionally, so this module sends DeleteObjects requests itself
-//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>). It does not retry: before a retry, the
-//! caller must check the objects again, because other S3-compatible stores may ignore the ETags.
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>). It does not retry failed requests: the
+//! caller must first check the objects again, because other S3-compatible stores may ignore the ETags.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -38,10 +38,10 @@ pub(super) struct BulkDelete {
     pays: bool,
 }
 
-/// The result for an object in a request.
+/// The store's answer for one object in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The object was deleted. `marker` is set if its bucket has versions: the object is now hidden by a delete marker.
+    /// The object was deleted. `marker` is set if the bucket has versioning: a delete marker now hides the object.
     Deleted { marker: bool },
     /// The object was not deleted.
     Refused { code: String, message: String },
@@ -57,18 +57,18 @@ impl BulkDelete {
         Self { client, url: format!("{bucket}?delete"), signer, pays }
     }
 
-    /// Returns whether a key can be part of a request. XML cannot represent most control characters.
+    /// Returns whether a request can contain a key. XML cannot represent most control characters.
     pub(super) fn accepts(key: &str) -> bool {
         !key.chars().any(|c| {
             c < ' ' && !matches!(c, '\t' | '\n' | '\r') || ('\u{fffe}'..='\u{ffff}').contains(&c)
         })
     }
 
-    /// Deletes objects, given their keys and ETags. Returns the answers by key. An answer can be missing.
+    /// Deletes objects, given their keys and ETags. Returns the answers by key. The store may omit answers.
     ///
     /// # Errors
     ///
-    /// Fails when the request failed. Some objects may have been deleted nevertheless.
+    /// Fails when the request fails. Some objects may have been deleted nevertheless.
     pub(super) async fn send(
         &self,
         objects: &[(&str, &str)],
@@ -82,7 +82,7 @@ impl BulkDelete {
         }
         parse(&text).map_err(|why| Failure {
             status: None,
-            text: format!("the response to a deletion {why}"),
+            text: format!("the response to a DeleteObjects request {why}"),
         })
     }
 
@@ -106,10 +106,10 @@ impl BulkDelete {
     }
 }
 
-/// A request failed.
+/// The error when a request fails.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// Status of the response, if it is an error.
+    /// Status of the response, if it is an error status.
     status: Option<StatusCode>,
     text: String,
 }

@@ -364,8 +364,8 @@ impl Source {
         }
     }
 
-    /// Requests the current metadata of an object from the store. Returns it with the version ID of the object, if the
-    /// bucket has versions.
+    /// Requests the current metadata of an object from the store. If the bucket has versioning, also returns the
+    /// version ID of the object.
     async fn head(&self, key: &str) -> Result<(Entry, Option<String>), StoreError> {
         if let Kept::Local(directory) = &self.kept {
             return Ok((tree::head(directory, key)?, None));

@@ -166,11 +166,11 @@ pub(super) enum Removed {
     Now,
     /// The file did not exist.
     Before,
-    /// Another file has its path. It was not removed.
+    /// The file has changed, so it was not removed.
     Not,
 }
 
-/// Removes a file, if it has not changed since it was listed.
+/// Removes a file if it has not changed since it was listed.
 pub(super) fn remove(
     directory: &Path,
     key: &str,
@@ -186,10 +186,10 @@ pub(super) fn remove(
         Err(error) => return gone(error),
     };
     if metadata.is_symlink() {
-        // Removing the link would not remove the log.
+        // Removing the link would leave the log itself.
         return Err(refused(
             &path,
-            io::Error::other("is a symbolic link: delete its file instead"),
+            io::Error::other("is a symbolic link: delete the file to which it points instead"),
         ));
     }
     if !metadata.is_file() || metadata.len() != size || listed != Some(&e_tag(&metadata)) {

@@ -33,7 +33,7 @@ pub struct Amended {
     /// Whether the user accepted that the object is incomplete.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub accepted: bool,
-    /// Whether the object was or may be deleted from the source, because its text can be restored from the dataset.
+    /// Whether the object is retired: its text can be restored, so it may have been deleted from the source.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retired: bool,
 }
@@ -75,7 +75,7 @@ impl Log {
         amendments
     }
 
-    /// Returns the number of retired objects that no removal follows: the dataset may hold their only copy.
+    /// Returns the number of retired objects that have not been removed: the dataset may hold their only copy.
     pub fn retired_objects(&self) -> u64 {
         let amendments = self.amendments();
         let count = |(number, claim): (usize, &Claim)| {
@@ -85,12 +85,12 @@ impl Log {
         holding.map(|holding| count(holding) as u64).sum()
     }
 
-    /// Records that objects are retired, before they are deleted from the source. Returns whether the claims still hold
-    /// the objects. If another run has removed them in the meantime, their source objects must not be deleted.
+    /// Records that objects are retired. This must happen before they are deleted from the source. Returns `false` if
+    /// another run has removed the objects' claims in the meantime. The source objects must then not be deleted.
     ///
     /// # Errors
     ///
-    /// Fails when the entry cannot be written, or when the outcome is unknown. If it is unknown, the entry may still
+    /// Fails when the entry cannot be written, or when the outcome is unknown. In the latter case, the entry may still
     /// appear.
     pub fn retire(
         &mut self,
@@ -103,7 +103,7 @@ impl Log {
             return Ok(false);
         };
         self.mark_done(dataset, number)?;
-        // A removal with a later number sees the amendment, and refuses to remove the objects.
+        // A later removal reads the amendment, and refuses to remove the objects.
         Ok(!self.is_removed(first))
     }
 }

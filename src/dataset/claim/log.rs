@@ -56,8 +56,8 @@ pub enum State {
 pub enum Appended {
     /// The entry was added with this number.
     At(usize),
-    /// The entry was not added: another run has already claimed some of its objects, or it is a removal of retired
-    /// objects.
+    /// The entry was not added, because another run has already claimed some of its objects, or because it would remove
+    /// retired objects.
     Lost,
 }
 
@@ -188,7 +188,7 @@ impl Hints {
 
 impl Log {
     /// Reads the readable entries of a broken log and ignores the rest. Returns a log that contains only these entries,
-    /// and the number that each of them has in the broken log.
+    /// and the number of each of them in the broken log.
     ///
     /// # Errors
     ///
@@ -353,8 +353,8 @@ impl Log {
         }
     }
 
-    /// Returns whether an entry must not be added because of earlier entries: a claim that shares objects with them, or
-    /// a removal of retired objects. The first `compared` entries share no objects with the claim.
+    /// Returns whether earlier entries forbid adding an entry: a claim must not share objects with them, and a removal
+    /// must not remove retired objects. The first `compared` entries are known to share no objects with the claim.
     fn forbids(&self, record: &Record, compared: usize) -> bool {
         match record {
             Record::Add(ours) => self.entries[compared..].iter().any(|entry| {
@@ -365,7 +365,7 @@ impl Log {
         }
     }
 
-    /// Returns whether a removal follows a claim, even if the removal is not finished.
+    /// Returns whether a removal follows a claim. The removal may be unfinished.
     pub fn is_removed(&self, claim: usize) -> bool {
         self.entries[claim..].iter().any(|entry| matches!(entry.record, Record::Remove(_)))
     }

@@ -56,10 +56,10 @@ pub struct Claim {
     /// Number of rejects, by reason.
     pub rejects: BTreeMap<String, u64>,
     /// Number of fields in the usual form of the lines; see [`form`](crate::logs::form). Absent if the text of the
-    /// objects cannot be restored: in redacted datasets, and in claims by versions that did not keep originals.
+    /// objects cannot be restored: in redacted datasets, and in claims by versions that did not store originals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fields: Option<usize>,
-    /// Number of rows in the file of originals, which contains what the rows and rejects of the objects lack.
+    /// Number of rows in the file of originals, or 0 if there is no such file.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub originals: u64,
     /// Files of originals, reject files and row files, in the order in which they are published.
@@ -122,7 +122,7 @@ pub struct Removal {
     pub run: String,
     /// A name that distinguishes this removal from other removals by the same run.
     pub id: String,
-    /// Whether objects that no longer exist in the source are removed, too.
+    /// Whether retired objects are removed, too. Some of them may not exist in the source any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub including_retired: bool,
 }

@@ -210,7 +210,7 @@ impl FieldDictionary {
             Search::Full => None,
         };
         let (value, usual) = read(text, field);
-        // No slot contains a field that is not in its usual form, so each of its rows is found.
+        // A field that is not in its usual form never gets a slot, so each row with such a field reaches this line.
         self.unusual |= !usual;
         let free = free.filter(|_| usual);
         let Some(value) = value else { return self.occupy(free, wanted, NULL) };

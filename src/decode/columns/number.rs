@@ -33,8 +33,8 @@ pub(crate) trait Parse: Send + Default {
         text: &[u8],
     ) -> Result<Option<<Self::Type as ArrowPrimitiveType>::Native>, Rejected>;
 
-    /// Parses a field in the form that nearly all fields have. Also returns whether it is written in the given style,
-    /// the usual one of the column. Returns `None` for any other form.
+    /// Parses a field in the most common form. Also returns whether the field is written in the given style, which is
+    /// the usual one of the column. Returns `None` if the field has another form.
     fn quick(
         &mut self,
         text: &[u8],
@@ -42,8 +42,7 @@ pub(crate) trait Parse: Send + Default {
         style: Style,
     ) -> Option<(<Self::Type as ArrowPrimitiveType>::Native, bool)>;
 
-    /// Returns whether a field of any form is written in the given style, with the quotes of its token. May return false
-    /// although it is.
+    /// Returns whether a field of any form is written like the given token. May return a false negative.
     #[inline(never)]
     fn is_usual_value(
         token: Token,
@@ -67,7 +66,7 @@ pub(crate) trait Parse: Send + Default {
         })
     }
 
-    /// Returns a value for a form.
+    /// Converts a value to the type from which forms write lines.
     fn value(native: <Self::Type as ArrowPrimitiveType>::Native) -> Value<'static>;
 
     /// Converts an array of the values to its final type.
@@ -120,7 +119,7 @@ impl<P: Parse> ColumnBuilder for NumberBuilder<P> {
             })
         }));
         if !usual {
-            // Finds the lines again. This is rare, and the loop above stays free of branches.
+            // Parses the fields again to find the lines. This is rare, and keeps the loop above free of branches.
             found.unusual.extend(fields.iter().enumerate().filter_map(|(index, field)| {
                 let (_, is_usual) = parse.quick(text, field, token.style)?;
                 (token.quoted || !is_usual).then_some(index)
@@ -294,7 +293,7 @@ impl Parse for Double {
             Style::Shortest => (word >> 56) as u8 != b'0',
             _ => false,
         };
-        // A single zero before the decimal point is usual, and the point is not a digit.
+        // A single zero before the decimal point is not unnecessary, and the point is not a digit.
         let least =
             LEAST[length - 1] & u32::from(length == usize::from(places) + 2).wrapping_sub(1);
         Some((value, has_places && digits >= least))
@@ -427,7 +426,7 @@ fn padded(word: u64, length: usize) -> u64 {
     word & !before | ZEROS & before
 }
 
-/// The least numbers with this many digits. A smaller number begins with an unnecessary zero.
+/// The smallest number with as many digits as the index. A smaller number has an unnecessary leading zero.
 const LEAST: [u32; 9] = [0, 0, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
 /// Returns whether all eight bytes are digits.
@@ -450,7 +449,7 @@ pub(super) fn value_of(word: u64) -> u32 {
 }
 
 /// Parses a number with the given number of decimal places, such as `0.001` with three. `word` is the number as
-/// [`last_eight`] returns it, and `length` its number of bytes. Also returns the number without its decimal point.
+/// [`last_eight`] returns it, and `length` is its length in bytes. Also returns the number without its decimal point.
 #[inline]
 fn fixed_point<const PLACES: usize>(word: u64, length: usize) -> Option<(f64, u32)> {
     // In a shorter field, the padding would be mistaken for the digit before the decimal point.

@@ -16,7 +16,7 @@ const NO_REQUEST: &[u8] = b"- - - ";
 #[derive(Debug, Clone)]
 pub(crate) struct Usual {
     quoted: bool,
-    /// The value of a field whose columns are all NULL, without any quotes around it.
+    /// The text of a field whose columns are all NULL, without surrounding quotes.
     null: Box<[u8]>,
 }
 
@@ -30,13 +30,12 @@ impl Usual {
         Self { quoted: token.quoted, null: null.as_bytes().into() }
     }
 
-    /// Returns how a column is written that contains its field unchanged.
+    /// Returns the form for a column that contains its field unchanged.
     pub(crate) fn unchanged() -> Self {
         Self { quoted: false, null: Box::default() }
     }
 
-    /// Returns whether a field with this value is written in its usual form, as far as this part of it is concerned. May
-    /// return false although it is.
+    /// Returns whether a part of a field is written in its usual form. May return a false negative.
     #[allow(clippy::inline_always)] // like `of`
     #[inline(always)]
     pub(super) fn is_usual(

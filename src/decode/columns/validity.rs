@@ -25,7 +25,7 @@ impl Parse for NotBefore {
         None
     }
 
-    // The line is written from the column that contains the field as logged.
+    // A line is restored from another column, which contains the field as logged.
     fn is_usual_value(_: Token, _: &[u8], _: Option<i64>) -> bool {
         true
     }
@@ -54,7 +54,7 @@ impl Parse for NotAfter {
         None
     }
 
-    // The line is written from the column that contains the field as logged.
+    // A line is restored from another column, which contains the field as logged.
     fn is_usual_value(_: Token, _: &[u8], _: Option<i64>) -> bool {
         true
     }

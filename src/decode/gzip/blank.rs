@@ -44,7 +44,7 @@ impl BlankLines {
         self.runs.is_empty()
     }
 
-    /// Returns the runs: a line, and how often it is repeated.
+    /// Returns the runs. Each consists of a blank line and the number of its repetitions.
     pub(crate) fn runs(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let text = |line: &'static [u8]| if line.len() == 1 { "\n" } else { "\r\n" };
         self.runs.iter().map(move |run| (text(run.line), run.count))

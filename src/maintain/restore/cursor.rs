@@ -27,7 +27,7 @@ pub(super) struct Cursor<B> {
     first: u64,
     /// Number of the current row.
     row: u64,
-    /// The last error. Rows before `groups.at()` that are not in `batch` are lost because of it.
+    /// The last error. It is why rows before `groups.at()` that are not in `batch` are lost.
     problem: Option<String>,
 }
 
@@ -95,7 +95,7 @@ impl<B> Cursor<B> {
             let Some(batch) = groups.next() else { return Ok(false) };
             let parsed = batch.and_then(|batch| {
                 let parsed = (self.parse)(&batch);
-                let parsed = parsed.ok_or_else(|| anyhow::anyhow!("has other columns"))?;
+                let parsed = parsed.ok_or_else(|| anyhow::anyhow!("has unexpected columns"))?;
                 Ok((parsed, batch.num_rows()))
             });
             match parsed {
@@ -129,12 +129,12 @@ impl<B> Cursor<B> {
         self.row
     }
 
-    /// Moves on by a number of rows.
+    /// Moves forward by a number of rows.
     pub(super) fn advance(&mut self, rows: usize) {
         self.row += rows as u64;
     }
 
-    /// Moves past the rows that are lost because of an error. Returns whether there were any.
+    /// Skips the rows that are lost because of an error. Returns whether there were any.
     pub(super) fn skip_lost(&mut self) -> bool {
         let next = self.groups.as_ref().map_or(0, Groups::at);
         let lost = self.row < next;
@@ -183,7 +183,7 @@ impl Row for RowOf<'_> {
     }
 }
 
-/// Opens the rows of a claim. Returns the rows, and a writer of their lines.
+/// Opens the rows of a claim. Returns the rows and a writer for their lines.
 pub(super) fn rows(
     dataset: &Dataset,
     claim: &Claim,

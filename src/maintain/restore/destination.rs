@@ -1,5 +1,5 @@
-//! Writes restored objects to a directory or a bucket. An object is complete and verified before it gets its name, and
-//! never replaces another one.
+//! Writes restored objects to a directory or a bucket. An object appears under its key only when it is complete and
+//! verified, and it never replaces another one.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -18,21 +18,21 @@ use crate::decode::text_buffer::Text;
 use crate::logs::schema::LogType;
 use crate::store::{Completed, Created, FileKey, Target, Writing};
 
-/// Level of gzip: the fastest. Other levels would cost more time than all other work together.
+/// Compression level of gzip: the fastest. Any other level would take more time than all other work together.
 const LEVEL: i32 = 1;
 /// Number of attempts to create an object.
 const ATTEMPTS: usize = 3;
 
-/// How an object ends up in the destination.
+/// The result of writing an object to the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Placed {
     /// It was written.
     Written,
-    /// It existed, with the same text.
+    /// It already existed with the same text.
     Existed,
 }
 
-/// The content of an object that is to be written.
+/// An object to write.
 pub(super) struct Content<'a> {
     pub(super) key: &'a FileKey,
     pub(super) text: &'a [u8],
@@ -40,7 +40,7 @@ pub(super) struct Content<'a> {
     pub(super) is_gzip: bool,
 }
 
-/// Returns whether an object is restored as gzip. Objects that were uncompressed text remain so.
+/// Returns whether an object is compressed. Objects that were plain text remain plain text.
 pub(super) fn is_gzip(log_type: LogType, key: &str, claimed: &Claimed) -> bool {
     let delivers = log_type.table().load_balancer.delivers_gzip();
     let is_text = claimed.notes.iter().any(|note| note == Note::PlainText.code());
@@ -51,7 +51,7 @@ pub(super) fn is_gzip(log_type: LogType, key: &str, claimed: &Claimed) -> bool {
 ///
 /// # Errors
 ///
-/// Fails if the text is not the same, or if the object cannot be read.
+/// Fails if the text differs, or if the object cannot be read.
 pub(super) fn compare(
     target: &Arc<dyn Target>,
     key: &FileKey,
@@ -72,9 +72,9 @@ pub(super) fn compare(
         }
         Ok((bytes, crc32))
     };
-    let (bytes, crc32) = read().with_context(|| format!("{} exists and cannot be read", name()))?;
+    let (bytes, crc32) = read().with_context(|| format!("{} exists but cannot be read", name()))?;
     if crc32.is_none() || crc32 != claimed.crc32 || Some(bytes) != claimed.uncompressed_size {
-        bail!("{} exists with another content; it was not overwritten", name());
+        bail!("{} exists with different content; it was not overwritten", name());
     }
     Ok(())
 }
@@ -152,7 +152,7 @@ impl Large {
         Ok(Self { target: Arc::clone(target), key: key.clone(), writing })
     }
 
-    /// Gives the object its name.
+    /// Publishes the object under its key.
     ///
     /// # Errors
     ///

@@ -20,7 +20,7 @@ use crate::dataset::file::PublishedFile;
 use crate::dataset::layout::Dataset;
 use crate::util::corrupt::{self, contained};
 
-/// Approximate size of a record batch in bytes. Batches are small, because a line can have a megabyte.
+/// Approximate size of a record batch in bytes. Batches are small, because a single line can take up a megabyte.
 const BATCH_BYTES: u64 = 4 << 20;
 /// Maximum number of rows in a record batch.
 const MAX_BATCH: u64 = 4096;
@@ -33,7 +33,7 @@ pub(super) struct Groups {
     wanted: fn(&str) -> bool,
     /// Number of the first row of each row group, and the number of rows in the file.
     starts: Vec<u64>,
-    /// Number of row groups that were opened or skipped.
+    /// Number of row groups that have been opened or skipped.
     opened: usize,
     batches: Option<Batches>,
     /// Number of the first row of the next batch.
@@ -85,7 +85,7 @@ impl Groups {
         self.at
     }
 
-    /// Skips row groups that end before a row. Their bytes are not read.
+    /// Skips row groups that end before a row, without reading them.
     pub(super) fn skip_to(&mut self, row: u64) {
         let group = self.starts.partition_point(|start| *start <= row) - 1;
         if group >= self.opened {
@@ -119,9 +119,7 @@ impl Groups {
                 Some(Err(error)) => return Some(self.fail(error.into())),
                 None if self.at < end => {
                     let missing = end - self.at;
-                    return Some(
-                        self.fail(anyhow::anyhow!("a row group has {missing} rows too few")),
-                    );
+                    return Some(self.fail(anyhow::anyhow!("a row group lacks {missing} rows")));
                 }
                 None => self.batches = None,
             }

@@ -20,9 +20,9 @@ use crate::plan::{PlanError, Selection};
 use crate::store::{FileKey, Target};
 use crate::util::threads::{self, on_threads};
 
-/// Maximum size of text that is written at once, in bytes. Longer objects are streamed.
+/// Maximum size in bytes of text that is written at once. Longer objects are streamed.
 const MAX_WHOLE: u64 = 64 << 20;
-/// Size of restored text that waits to be written, in bytes, above which its thread writes it itself.
+/// Limit in bytes on restored text that is waiting to be written. Above it, threads write the text they restore.
 const MAX_WAITING: usize = 32 << 20;
 
 /// A restoration that is ready to run.
@@ -44,7 +44,7 @@ pub(crate) struct Summary {
     pub(crate) objects: u64,
     /// Number of objects that were written.
     pub(crate) restored: u64,
-    /// Number of objects that existed in the destination, with the same text.
+    /// Number of objects that already existed in the destination with the same text.
     pub(crate) existed: u64,
     /// Number of bytes of text that were written, before compression.
     pub(crate) bytes: u64,
@@ -103,7 +103,7 @@ impl Restoration<'_> {
         Ok(self.finish(shared.summary.into_inner().unwrap_or_else(PoisonError::into_inner), &found))
     }
 
-    /// Writes the text of the objects to a stream, one after the other. Returns the first error of the stream.
+    /// Writes the text of the objects to a stream, one after the other. Also returns the first error of the stream.
     ///
     /// # Errors
     ///
@@ -234,14 +234,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What all threads share.
+/// State that all threads share.
 struct Shared<'a> {
     restoration: &'a Restoration<'a>,
     target: &'a Arc<dyn Target>,
     summary: Mutex<Summary>,
-    /// Indices of the entries of `--object` that were found.
+    /// Indices of the values of `--object` that were found.
     found: Mutex<BTreeSet<usize>>,
-    /// Number of bytes of text that wait to be written.
+    /// Number of bytes of text that are waiting to be written.
     waiting: AtomicUsize,
 }
 
@@ -312,7 +312,7 @@ impl<'s, 'scope> ToTarget<'s, 'scope> {
         let target = self.shared.target;
         let is_gzip = destination::is_gzip(self.wanted.partition.log_type, key, claimed);
         let key = FileKey::parse(key)?;
-        // If the object cannot be restored, the walk names the reason.
+        // If the object cannot be restored, `walk` reports the reason.
         if let Some(size) = self.size(&key)?
             && claimed.crc32.is_some()
         {

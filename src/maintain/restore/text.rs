@@ -1,4 +1,4 @@
-//! The text of an object while it is restored: compares it with the checksum and the length in the claim.
+//! Collects the text of an object while it is restored, and compares it with the checksum and the length in the claim.
 
 use memchr::memchr_iter;
 
@@ -7,7 +7,7 @@ use crate::dataset::claim::Claimed;
 /// Number of bytes that are passed to the sink at a time.
 const CHUNK: usize = 64 << 10;
 
-/// Restored text that was not passed to the sink yet.
+/// Restored text that has not been passed to the sink yet.
 pub(super) struct Text {
     bytes: Vec<u8>,
     crc: libdeflater::Crc,
@@ -70,7 +70,7 @@ impl Text {
 
     fn pass(&mut self, out: Out<'_>) -> Result<(), String> {
         self.passed += self.bytes.len() as u64;
-        // Forged originals can stand for more text than fits anywhere.
+        // Forged originals can describe an unlimited amount of text.
         if self.passed > self.expected {
             return Err(format!("its text has more than {} bytes", self.expected));
         }

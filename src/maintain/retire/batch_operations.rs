@@ -11,10 +11,10 @@ use tempfile::NamedTempFile;
 const ENCODED: AsciiSet =
     NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// Version ID of objects from before versioning was enabled.
+/// Version ID of objects that were created before versioning was enabled.
 const NULL: &str = "null";
 
-/// A manifest that is being written. Its file appears when it is complete.
+/// A manifest that is being written. Its file appears only when it is complete.
 #[derive(Debug)]
 pub struct Manifest {
     bucket: String,
@@ -24,7 +24,7 @@ pub struct Manifest {
     has_versions: bool,
 }
 
-/// A manifest cannot be written.
+/// The error when a manifest cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// The file cannot be written.
@@ -60,7 +60,7 @@ impl Manifest {
     /// Adds an object.
     pub(super) fn add(&mut self, key: &str, version: Option<&str>) -> Result<(), ManifestError> {
         self.has_versions |= version.is_some();
-        // In a bucket with versions, objects from before have the version ID null.
+        // Objects that were created before versioning was enabled have the version ID null.
         let version = version.unwrap_or(NULL);
         let line = line(&self.bucket, key, version);
         self.file.write_all(line.as_bytes()).map_err(|error| self.failed(error))
@@ -97,7 +97,7 @@ fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Copies a manifest without the column of version IDs.
+/// Copies a manifest without its last column, the version IDs.
 fn without_versions(mut file: NamedTempFile, path: &Path) -> io::Result<NamedTempFile> {
     file.seek(SeekFrom::Start(0))?;
     let mut copy = BufWriter::new(NamedTempFile::new_in(directory(path))?);

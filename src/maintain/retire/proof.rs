@@ -12,7 +12,7 @@ use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::key::Partition;
 use crate::util::hash::hex;
 
-/// Directory of all proofs.
+/// Directory of all proofs in the dataset.
 const PROOFS: &str = "_alb2parquet/proofs";
 
 /// The result of restoring the objects of a claim in memory.
@@ -26,7 +26,7 @@ pub(super) struct Proof {
     claim_sha256: String,
     /// Number of objects in the claim that can be restored.
     restorable: u64,
-    /// Why the other objects cannot be restored, by file name.
+    /// Reasons why the other objects cannot be restored, by file name.
     not_restorable: BTreeMap<String, String>,
 }
 
@@ -35,7 +35,7 @@ impl Proof {
         let mut by_index: Vec<Option<Result<(), String>>> = vec![None; claim.objects.len()];
         for (index, result) in results {
             let Some(known) = by_index.get_mut(index) else { continue };
-            // A problem is never replaced.
+            // If an object has several results, a success must not replace a problem.
             if !matches!(known, Some(Err(_))) {
                 *known = Some(result);
             }
@@ -73,7 +73,7 @@ pub(super) struct Proofs {
 }
 
 impl Proofs {
-    /// Lists the proofs of a partition, unless none may be used.
+    /// Lists the proofs of a partition. If no recorded proofs may be used, lists none.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl Proofs {
         Ok(Self { directory, age, keys })
     }
 
-    /// Returns a recorded proof of a claim that is recent enough.
+    /// Returns a sufficiently recent proof of a claim, if one is recorded.
     ///
     /// # Errors
     ///

@@ -57,7 +57,7 @@ impl Orphans<'_> {
             if let Some(partition) = self.dataset.partition_of(&key) {
                 partitions.insert(partition);
             } else {
-                let problem = "is in the directory of the originals, but belongs to no partition";
+                let problem = "is in the directory of originals, but belongs to no partition";
                 self.report(&key, problem, Remedy::Investigate, report);
             }
         }
@@ -65,7 +65,7 @@ impl Orphans<'_> {
         for partition in partitions {
             let orphans = |log: &Log| originals.orphan_originals(self.dataset, log);
             for key in self.confirmed(&partition, orphans)? {
-                let problem = "is a file of originals without a claim, rows or rejects";
+                let problem = "is a file of originals that belongs to no claim, and to no file of rows or rejects";
                 self.report(&key, problem, Remedy::Clean, report);
             }
         }

@@ -40,7 +40,7 @@ pub(super) fn check(
     for (object, result) in claim.objects.iter().zip(proof) {
         match result {
             Ok(()) => restored.restorable += 1,
-            // If the user has not accepted that the object is damaged, that is a finding, too.
+            // Unless the user has accepted it, a damaged object is already the finding `incomplete_object`.
             Err(Unrestorable::Damaged) => restored.damaged += 1,
             Err(Unrestorable::NoOriginals) => without_originals += 1,
             Err(why) => {

@@ -1,4 +1,4 @@
-//! Deletes objects of a source that are still the objects that were proved.
+//! Deletes objects of a source, unless they have changed since they were proved.
 
 use std::mem;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::store::bulk_delete::{Answer, BulkDelete, MAX_OBJECTS};
 use crate::store::source::{Directories, Kept, Listed, MAX_HEADS, Source};
 use crate::store::tree::{self, Removed};
 
-/// Pauses before the attempts to delete objects.
+/// Pause before each attempt to delete objects.
 const PAUSES: [Duration; 7] = [
     Duration::ZERO,
     Duration::from_millis(200),
@@ -23,7 +23,7 @@ const PAUSES: [Duration; 7] = [
 ];
 /// Error codes of objects that no longer exist.
 const ABSENT: [&str; 3] = ["NoSuchKey", "NoSuchVersion", "NotFound"];
-/// Error codes of objects that must be checked again before another attempt.
+/// Error codes after which an object can be deleted in another attempt, once it has been checked again.
 const TRANSIENT: [&str; 6] = [
     "InternalError",
     "SlowDown",
@@ -38,25 +38,25 @@ const TRANSIENT: [&str; 6] = [
 pub(crate) struct Current {
     /// The object.
     pub listed: Listed,
-    /// Version ID of the object, if its bucket has versions.
+    /// Version ID of the object, if its bucket has versioning.
     pub version: Option<String>,
 }
 
-/// What happened to an object that was to be deleted.
+/// The result of deleting an object.
 #[derive(Debug)]
 pub(crate) enum Deletion {
-    /// It was deleted. `marker` is set if its bucket has versions: the object is now hidden by a delete marker.
+    /// It was deleted. `marker` is set if the bucket has versioning: a delete marker now hides the object.
     Deleted { marker: bool },
     /// It did not exist.
     Absent,
-    /// Another object has the same key. It was not deleted.
+    /// The object has changed, so it was not deleted.
     Changed,
     /// It may still exist.
     Failed(StoreError),
 }
 
 impl Source {
-    /// Returns why objects of this source cannot be deleted, or `None` if they can.
+    /// Returns the reason why objects of this source cannot be deleted, or `None` if they can.
     pub(crate) fn refuses_deletion(&self) -> Option<&'static str> {
         match (&self.kept, &self.bulk_delete) {
             (Kept::Local(_), _) | (_, Some(_)) => None,
@@ -88,8 +88,8 @@ impl Source {
 
     /// Deletes objects, each only if it still has its ETag and size.
     ///
-    /// The objects are checked just before each request, because not every store checks the ETags in a request. After
-    /// a failed request, the remaining objects are checked again before another attempt.
+    /// Each object is checked just before its request, because not every store checks the ETags in a request. After a
+    /// failed request, the remaining objects are checked again before another attempt.
     pub(crate) fn delete(&self, objects: &[Listed]) -> Vec<Deletion> {
         let keys = objects.iter().map(|object| self.below(&object.key()).to_owned());
         let keys: Vec<String> = keys.collect();
@@ -188,7 +188,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Checks the open objects, and returns those that still exist unchanged.
+    /// Checks the open objects. Returns the indices of those that still exist and are unchanged.
     async fn check(&mut self) -> Vec<usize> {
         let is_open = |at: &usize| matches!(self.states[*at], State::Open { .. });
         let open: Vec<usize> = (0..self.states.len()).filter(is_open).collect();
@@ -203,14 +203,14 @@ impl Batch<'_> {
                 Ok((entry, _)) if entry.size != object.size => Deletion::Changed,
                 Ok((entry, _)) if entry.e_tag.as_deref() != object.condition() => Deletion::Changed,
                 Ok(_) if object.condition().is_none() || !BulkDelete::accepts(key) => {
-                    let problem = "it has no ETag, or its key has control characters";
+                    let problem = "it has no ETag, or its key contains control characters";
                     Deletion::Failed(self.source.unreadable(key, problem))
                 }
                 Ok(_) => {
                     unchanged.push(at);
                     continue;
                 }
-                // A request deleted the object, but its response was lost.
+                // An earlier request deleted the object, but its response was lost.
                 Err(StoreError::Store(object_store::Error::NotFound { .. })) if requested => {
                     Deletion::Deleted { marker: false }
                 }
