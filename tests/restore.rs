@@ -160,6 +160,10 @@ fn every_object_is_restored_byte_for_byte() {
     world.put(&key(100), [gzip(&line), gzip(&line)].concat());
     world.put(&key(101), gzip(gzip(&line)));
     world.put(&key(102), &line);
+    // A line that is longer than a segment, with blank lines before it, in a stream.
+    let long = [&line[..], b"\n\r\n\n", &vec![b'x'; 9 << 20], b"\n\n", &line].concat();
+    world.put(&key(103), [gzip(&long), gzip(&line)].concat());
+    world.put(&key(104), gzip([&long[..], b"\n\n", &long].concat()));
     for (number, log_type) in (200..).zip(LogType::ALL) {
         let fields = full_line(log_type).0;
         let required = log_type.table().required_fields;

@@ -221,6 +221,30 @@ fn partitions_with_retired_objects_are_not_removed_by_mistake() {
 }
 
 #[test]
+fn a_damaged_log_does_not_forget_that_objects_were_retired() {
+    let world = converted();
+    retire(&world, &[&DELETE[..], &["--from", "2025-07-20"]].concat()).expect(0);
+    let rows = world.rows().len();
+    let log = "_alb2parquet/claims/access/012345678901/eu-west-1/2025-07-20";
+    let log = world.out().join(log);
+    for name in ["2.claim.json", "2.done.json"] {
+        fs::remove_file(log.join(name)).unwrap();
+    }
+    let on_the_day = ["--from", "2025-07-20", "--yes"];
+    let removed = world.run("remove", false, &on_the_day).expect(2);
+    removed.says(&["some of its objects were retired"]);
+    fs::write(log.join("1.claim.json"), "damaged").unwrap();
+    world.run("repair", false, &["--yes"]).expect(0);
+    world.run("remove", false, &on_the_day).expect(2);
+    assert_eq!(world.rows().len(), rows);
+    world.run("remove", false, &[&on_the_day[..], &["--including-retired"]].concat()).expect(0);
+    // A partition that was removed on purpose can be converted and removed again.
+    world.put(&key_on("2025/07/20", 4), gzip(good_lines(4)));
+    world.convert_with(&["--max-rejects", "1"]).expect(0);
+    world.run("remove", false, &on_the_day).expect(0);
+}
+
+#[test]
 fn wrong_datasets_and_sources_are_refused_and_nothing_is_deleted() {
     let world = converted();
     let (source, out) = (world.source(), world.out());

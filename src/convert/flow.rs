@@ -103,7 +103,10 @@ impl State {
         match self {
             Self::Compressed(_) | Self::Decoding => 0,
             Self::Inflating => INFLATED,
-            Self::Decompressed(decompressed) => decompressed.text.capacity(),
+            Self::Decompressed(Decompressed { text, segments }) => {
+                let long_lines = segments.iter().map(|segment| segment.long_line.capacity());
+                text.capacity() + long_lines.sum::<usize>()
+            }
             Self::Decoded(decoded) => decoded.bytes(),
         }
     }

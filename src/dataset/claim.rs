@@ -12,7 +12,7 @@ pub(crate) mod embedded;
 mod log;
 mod record;
 
-pub(crate) use crate::dataset::claim::amend::{Amended, Amendment, Amendments};
+pub(crate) use crate::dataset::claim::amend::{Amended, Amendment, Amendments, retired_key};
 pub(crate) use crate::dataset::claim::log::{Appended, State};
 pub use crate::dataset::claim::log::{Hints, Log};
 pub(crate) use crate::dataset::claim::record::Removal;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::Days;
 
 use crate::dataset::claim::{
-    Amended, Amendment, Appended, Claim, Hints, Log, Record, Removal, State,
+    Amended, Amendment, Appended, Claim, Hints, Log, Record, Removal, State, retired_key,
 };
 use crate::dataset::data_files::DataFiles;
 use crate::dataset::held::{Held, HeldObject};
@@ -332,6 +332,10 @@ impl<'a> Ledger<'a> {
         partition: &Partition,
         including_retired: bool,
     ) -> Result<Option<State>, DatasetError> {
+        let retired = retired_key(partition);
+        if !including_retired && self.dataset.target().get(&retired)?.is_some() {
+            return Ok(None);
+        }
         let mut log = Log::read(self.dataset, partition, &self.hints)?;
         let run = self.dataset.run().to_owned();
         let id = format!("{run}-{}", log.entries().len());
@@ -341,6 +345,9 @@ impl<'a> Ledger<'a> {
         }
         publish::finish(self.dataset, &mut log)?;
         let state = log.entries().last().expect("was just added").state.clone();
+        if state == State::Done {
+            self.dataset.target().delete(&retired)?;
+        }
         self.held.remove(partition);
         lock(&self.logs).remove(partition);
         Ok(Some(state))

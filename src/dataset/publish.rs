@@ -50,6 +50,9 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
     for output in &claim.outputs {
         match dataset.target().complete(&output.file) {
             Ok(Completed::Visible) => {}
+            // The other files were published, so the claim is in effect. `verify` reports the lost file.
+            Ok(Completed::Lost) if output.has_originals() && has_visible_rows(dataset, &claim)? => {
+            }
             Ok(Completed::Lost) => {
                 return abort_claim(dataset, log, number, &claim, &output.file.key);
             }
@@ -63,6 +66,18 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
     log.mark_done(dataset, number)?;
     forget(dataset, &claim);
     Ok(())
+}
+
+/// Returns whether a claim has files of rows or rejects, and all of them are visible.
+fn has_visible_rows(dataset: &Dataset, claim: &Claim) -> Result<bool, TargetError> {
+    let mut files = 0;
+    for output in claim.outputs.iter().filter(|output| !output.has_originals()) {
+        if dataset.target().size(&output.file.key)? != Some(output.file.size) {
+            return Ok(false);
+        }
+        files += 1;
+    }
+    Ok(files > 0)
 }
 
 /// Aborts a claim after one of its outputs was lost before it became visible. If a file of rows or rejects exists, the

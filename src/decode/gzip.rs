@@ -400,7 +400,7 @@ impl Stream {
             None => self.end_lines(&mut text, end, &mut long_line),
             Some(long) => self.end_long_line(long, &mut text, end, &mut long_line),
         };
-        if reject.is_some() || matches!(end, End::Damage(_)) {
+        if reject.is_some() || !long_line.is_empty() || matches!(end, End::Damage(_)) {
             // Rejected data follows, so neither the held blank lines nor the ones in this segment are at the end of the
             // object.
             self.due = mem::take(&mut self.held);

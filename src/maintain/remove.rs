@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
-use crate::dataset::claim::State;
+use crate::dataset::claim::{State, retired_key};
 use crate::dataset::contents::Contents;
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::dataset::ledger::Ledger;
@@ -37,11 +37,17 @@ pub(crate) fn contents(
     let all = Contents::list(dataset, |partition| selection.wants_partition(partition))?;
     let of = |(contents, error): (Contents, Option<DatasetError>)| {
         let retired = contents.retired;
-        let refused = (retired > 0 && !including_retired).then(|| only_copy(retired));
-        let error = error.map(|error| error.with_source()).or(refused);
-        PartitionRemoval { contents, removed: false, error }
+        let error = error.map(|error| error.with_source());
+        let marker = retired_key(&contents.partition);
+        let is_retired =
+            || Ok::<_, DatasetError>(retired > 0 || dataset.target().get(&marker)?.is_some());
+        let error = match error {
+            None if !including_retired && is_retired()? => Some(only_copy(retired)),
+            error => error,
+        };
+        Ok(PartitionRemoval { contents, removed: false, error })
     };
-    Ok(all.into_iter().map(of).collect())
+    all.into_iter().map(of).collect()
 }
 
 /// Removes partitions one by one until `stop` is set, and records each result in the corresponding element. If a

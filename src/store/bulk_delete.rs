@@ -217,7 +217,10 @@ fn parse(body: &[u8]) -> Result<HashMap<String, Answer>, String> {
                     [_, kind @ ("Deleted" | "Error")] => {
                         let is_deleted = kind == "Deleted";
                         let mut take = |name| fields.remove(name).unwrap_or_default();
-                        let (key, marker) = (take("Key"), take("DeleteMarker") == "true");
+                        let key = take("Key");
+                        // While versioning is suspended, the marker replaces the object.
+                        let marker = take("DeleteMarker") == "true"
+                            && take("DeleteMarkerVersionId") != "null";
                         let (code, message) = (take("Code"), take("Message"));
                         answers.insert(
                             key,
@@ -264,6 +267,10 @@ mod tests {
         let answers = parse(text.as_bytes()).unwrap();
         assert_eq!(answers["a&b"], Answer::Deleted { marker: false });
         assert_eq!(answers["c"], Answer::Deleted { marker: true });
+        let suspended = "<DeleteResult><Deleted><Key>c</Key><DeleteMarker>true</DeleteMarker>\
+                         <DeleteMarkerVersionId>null</DeleteMarkerVersionId></Deleted></DeleteResult>";
+        let answers_of_suspended = parse(suspended.as_bytes()).unwrap();
+        assert_eq!(answers_of_suspended["c"], Answer::Deleted { marker: false });
         let (code, message) = ("PreconditionFailed".to_owned(), "no".to_owned());
         assert_eq!(answers["d"], Answer::Refused { code, message });
         for end in 0..text.len() {

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::claim::{Appended, Claim, Claimed, Log, Record};
 use crate::dataset::layout::{Dataset, DatasetError};
+use crate::logs::key::Partition;
+
+/// Directory of the files that mark partitions with retired objects.
+const RETIRED: &str = "_alb2parquet/retired";
 
 /// Adds facts about objects that earlier claims in the same log hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,6 +102,10 @@ impl Log {
         objects: Vec<Amended>,
     ) -> Result<bool, DatasetError> {
         let Some(first) = objects.iter().map(|object| object.claim).min() else { return Ok(true) };
+        // A damaged log can lose the amendment, but not this file.
+        let marker = serde_json::json!({ "run": dataset.run() });
+        let text = serde_json::to_vec(&marker).expect("plain values");
+        dataset.create(&retired_key(self.partition()), &text)?;
         let amendment = Amendment { run: dataset.run().to_owned(), objects };
         let Appended::At(number) = self.append(dataset, Record::Amend(amendment))? else {
             return Ok(false);
@@ -106,6 +114,12 @@ impl Log {
         // A later removal reads the amendment, and refuses to remove the objects.
         Ok(!self.is_removed(first))
     }
+}
+
+/// Returns the key of the file that marks a partition with retired objects. The file does not depend on the log.
+pub(crate) fn retired_key(partition: &Partition) -> String {
+    let Partition { log_type, account, region, day } = partition;
+    format!("{RETIRED}/{log_type}/{account}/{region}/{day}.json")
 }
 
 impl<'a> Amendments<'a> {

@@ -115,7 +115,13 @@ impl Proofs {
             // A proof that cannot be parsed is not used, so the claim is proved again.
             let Ok(proof) = serde_json::from_slice::<Proof>(&text) else { continue };
             let since = now - proof.proved_at;
-            if proof.claim_sha256 == sha256 && since >= TimeDelta::zero() && since <= age {
+            let is_current = since >= TimeDelta::zero() && since <= age;
+            // A store that failed for a moment must not prevent the objects from being proved.
+            let is_damaged = |name: &String| {
+                claim.objects.iter().any(|object| object.name == *name && object.crc32.is_none())
+            };
+            let is_final = proof.not_restorable.keys().all(is_damaged);
+            if proof.claim_sha256 == sha256 && is_current && is_final {
                 return Ok(Some(proof));
             }
         }
