@@ -322,7 +322,8 @@ fn retire_with(world: &World, prove: &Prove<'_>) -> Summary {
     let (source, out) = (world.source(), world.out());
     let sources = [Source::open(source.to_str().unwrap(), &Network::default(), from_root).unwrap()];
     let dataset = dataset(&out);
-    Retirement {
+    let mut summary = Summary::default();
+    let retirement = Retirement {
         sources: &sources,
         dataset: &dataset,
         selection: &Selection::default(),
@@ -330,9 +331,9 @@ fn retire_with(world: &World, prove: &Prove<'_>) -> Summary {
         proof_age: None,
         prove,
         stop: &AtomicBool::new(false),
-    }
-    .run()
-    .unwrap()
+    };
+    retirement.run(&mut summary).unwrap();
+    summary
 }
 
 fn dataset(out: &Path) -> Dataset {

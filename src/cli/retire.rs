@@ -113,7 +113,14 @@ impl Retire {
             prove: &prove,
             stop: signals.stop(),
         };
-        let summary = retirement.run()?;
+        let mut summary = Summary::default();
+        let result = retirement.run(&mut summary);
+        if let Err(error) = result {
+            if summary.recorded > 0 {
+                self.print(&summary, None);
+            }
+            return Err(error.into());
+        }
         let has_versions = match manifest {
             Some(manifest) => {
                 let manifest = manifest.into_inner().unwrap_or_else(PoisonError::into_inner);

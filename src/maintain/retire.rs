@@ -242,8 +242,8 @@ impl Retirement<'_> {
     /// # Errors
     ///
     /// Fails if the dataset is redacted or cannot be read or written, if the source denies deletions, or if `stop` is
-    /// set. Deleted objects are recorded as retired; the next run continues.
-    pub fn run(&self) -> Result<Summary, RetireError> {
+    /// set. Deleted objects are recorded as retired; the next run continues. `summary` contains what was done before.
+    pub fn run(&self, summary: &mut Summary) -> Result<(), RetireError> {
         if !self.dataset.redaction().is_empty() {
             return Err(RetireError::Redacted);
         }
@@ -259,46 +259,53 @@ impl Retirement<'_> {
             .partitions()
             .filter(|partition| self.selection.wants_partition(partition))
             .collect();
-        let all: Result<Vec<Summary>, RetireError> = threads::pool(0)?.install(|| {
-            partitions
-                .par_iter()
-                .map(|partition| self.retire_partition(partition, &hints))
-                .collect()
-        });
-        Ok(all?.into_iter().fold(Summary::default(), Summary::add))
+        let failed = AtomicBool::new(false);
+        let retire = |partition: &&Partition| {
+            let mut summary = Summary::default();
+            if failed.load(Ordering::Relaxed) {
+                return (summary, Ok(()));
+            }
+            let result = self.retire_partition(partition, &hints, &mut summary);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            (summary, result)
+        };
+        let all: Vec<_> = threads::pool(0)?.install(|| partitions.par_iter().map(retire).collect());
+        let (summaries, results): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+        *summary = summaries.into_iter().fold(Summary::default(), Summary::add);
+        results.into_iter().collect()
     }
 
     fn retire_partition(
         &self,
         partition: &Partition,
         hints: &Hints,
-    ) -> Result<Summary, RetireError> {
-        let mut summary = Summary::default();
+        summary: &mut Summary,
+    ) -> Result<(), RetireError> {
         let mut log = match Log::read(self.dataset, partition, hints) {
             Ok(log) => log,
             Err(error) if error.is_of_partition() => {
                 let failure = Failure::new(partition.to_string(), error.with_source());
                 summary.failures.push(failure.with_remedy(Remedy::of(&error)));
-                return Ok(summary);
+                return Ok(());
             }
             Err(error) => return Err(error.into()),
         };
         let proofs = Proofs::read(self.dataset, partition, self.proof_age)?;
-        for (number, candidates) in self.candidates(&log, &mut summary) {
+        for (number, candidates) in self.candidates(&log, summary) {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(RetireError::Interrupted);
             }
-            let unchanged = self.check(partition, &candidates, &mut summary);
+            let unchanged = self.check(partition, &candidates, summary);
             if unchanged.is_empty() {
                 continue;
             }
             let claim = log.entry(number).record.claim().cloned().expect("the entry is a claim");
-            let proved = self.prove(&log, number, &claim, &proofs, unchanged, &mut summary)?;
+            let proved = self.prove(&log, number, &claim, &proofs, unchanged, summary)?;
             for some in proved.chunks(OBJECTS_AT_ONCE) {
                 if self.stop.load(Ordering::Relaxed) {
                     return Err(RetireError::Interrupted);
                 }
-                if !self.act(&mut log, number, &claim, some, &mut summary)? {
+                if !self.act(&mut log, number, &claim, some, summary)? {
                     break;
                 }
             }
@@ -307,7 +314,7 @@ impl Retirement<'_> {
             let (partition, objects, bytes) = (partition.clone(), summary.objects, summary.bytes);
             summary.partitions.push(RetiredPartition { partition, objects, bytes });
         }
-        Ok(summary)
+        Ok(())
     }
 
     /// Returns the objects of each claim that are below one of the sources and can be proved.

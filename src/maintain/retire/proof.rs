@@ -73,7 +73,7 @@ pub(super) struct Proofs {
 }
 
 impl Proofs {
-    /// Lists the proofs of a partition. If no recorded proofs may be used, lists none.
+    /// Lists the proofs of a partition.
     ///
     /// # Errors
     ///
@@ -87,12 +87,10 @@ impl Proofs {
         let directory = format!("{PROOFS}/{log_type}/{account}/{region}/{day}");
         let age = age.map(|age| TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX));
         let mut keys = Vec::new();
-        if age.is_some() {
-            for stored in dataset.target().list(&directory)? {
-                let name = stored.key.rsplit('/').next().unwrap_or_default();
-                let number = name.split_once('-').and_then(|(number, _)| number.parse().ok());
-                keys.extend(number.map(|number| (number, stored.key.clone())));
-            }
+        for stored in dataset.target().list(&directory)? {
+            let name = stored.key.rsplit('/').next().unwrap_or_default();
+            let number = name.split_once('-').and_then(|(number, _)| number.parse().ok());
+            keys.extend(number.map(|number| (number, stored.key.clone())));
         }
         Ok(Self { directory, age, keys })
     }
@@ -128,7 +126,7 @@ impl Proofs {
         Ok(None)
     }
 
-    /// Records the proof of a claim.
+    /// Deletes earlier proofs of the claim, and records the new one.
     ///
     /// # Errors
     ///
@@ -143,6 +141,9 @@ impl Proofs {
         let proof = Proof::of(dataset.run(), claim, results);
         let key = format!("{}/{number}-{}.json", self.directory, dataset.run());
         dataset.create(&key, &serde_json::to_vec(&proof).expect("plain values"))?;
+        for (_, superseded) in self.keys.iter().filter(|(of, _)| *of == number) {
+            dataset.target().delete(superseded)?;
+        }
         Ok(proof)
     }
 }
