@@ -55,7 +55,7 @@ pub struct Claim {
     pub rows: u64,
     /// Number of rejects, by reason.
     pub rejects: BTreeMap<String, u64>,
-    /// Number of fields in the usual form of the lines; see [`form`](crate::logs::form). Absent if the text of the
+    /// Number of fields in the usual form of the lines (`logs/form.rs`). Absent if the text of the
     /// objects cannot be restored: in redacted datasets, and in claims by versions that did not store originals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fields: Option<usize>,
