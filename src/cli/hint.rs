@@ -304,6 +304,9 @@ pub(super) fn of_remedy(remedy: Remedy) -> &'static str {
             "if the source still contains the objects of the partition, `remove` it, then run `convert` again; if not, keep \
              it: it is the only copy"
         }
+        Remedy::Prove => {
+            "run `verify --restore`, which lists the damaged files and the objects that cannot be restored"
+        }
         Remedy::Compare => {
             "run `convert`, which compares the contents and records unchanged objects, or `verify --read-data`"
         }

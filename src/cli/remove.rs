@@ -88,7 +88,10 @@ fn print(all: &[PartitionRemoval], done: bool) {
     }
     print_line(match (all.is_empty(), done) {
         (true, _) => "the dataset contains none of the selected partitions",
-        (false, true) => "`convert` converts the objects of removed partitions again",
-        (false, false) => "nothing was removed: specify --yes to remove these partitions",
+        (false, true) if all.iter().any(|each| each.removed) => {
+            "`convert` converts the objects of removed partitions again, if they still exist in SOURCE"
+        }
+        (false, _) if done || all.iter().all(|each| each.error.is_some()) => "nothing was removed",
+        (false, _) => "nothing was removed: specify --yes to remove these partitions",
     });
 }

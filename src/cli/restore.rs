@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use chrono::NaiveDate;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 
 use crate::cli::options::{self, Partitions, Stores};
 use crate::cli::signals::Signals;
-use crate::cli::terminal::{self, MAX_SHOWN, StdoutError, print_json, print_line};
+use crate::cli::terminal::{self, MAX_SHOWN, StdoutError, hint, print_json, print_line};
 use crate::cli::{DONE, OBJECTS, resolve};
 use crate::maintain::restore::{Failed, Restoration, Summary};
 use crate::store::Place;
@@ -70,6 +70,17 @@ pub(super) struct Restore {
     pub(super) json: bool,
 }
 
+/// What to do about failures, by reason.
+const REMEDIES: [(&str, &str); 4] = [
+    ("faulty", "run `verify --restore`, which lists the damaged files of the dataset"),
+    ("unpublished", "run `convert`, which publishes the files"),
+    ("invalid_state", "run `repair`"),
+    (
+        "not_found",
+        "specify the URL, the key or the file name of an object in the selected partitions",
+    ),
+];
+
 impl Restore {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         let to_stdout = self.out.as_os_str() == "-";
@@ -98,6 +109,13 @@ impl Restore {
             summary
         } else {
             let target = place.target(STAGING, &resolve::random_name()?, &network)?;
+            // One error for the destination, instead of one for each object.
+            target.list(STAGING)?;
+            if let Place::Local(directory) = &place {
+                let create = fs::create_dir_all(directory);
+                create
+                    .with_context(|| format!("--out {} cannot be created", directory.display()))?;
+            }
             let restored = restoration.to_target(&target);
             if let Place::Local(directory) = &place {
                 // This fails if another run also uses the directory, because it is then not empty.
@@ -105,6 +123,9 @@ impl Restore {
             }
             restored?
         };
+        if summary.objects == 0 && summary.failures.is_empty() {
+            bail!("the dataset contains no objects in the selected partitions");
+        }
         print(&summary);
         if self.json {
             print_json(&summary).map_err(StdoutError::finished)?;
@@ -125,6 +146,11 @@ fn print(summary: &Summary) {
     print_line(&format!("text        {} restored", HumanBytes(*bytes)));
     for Failed { object, reason, error } in failures.iter().take(MAX_SHOWN) {
         print_line(&format!("{reason}: {object}: {error}"));
+    }
+    for (reason, remedy) in REMEDIES {
+        if failures.iter().any(|failed| failed.reason == reason) {
+            hint(remedy);
+        }
     }
     let more = failures.len().saturating_sub(MAX_SHOWN);
     if more > 0 {

@@ -159,7 +159,7 @@ impl Retire {
         }
         let counted = |count: u64| HumanCount(count).to_string();
         print_line(&format!(
-            "proofs      {} claims proved, {} recorded proofs used",
+            "proofs      {} claims proved now, {} by recorded proofs, whose files were not read again",
             counted(summary.claims_proved),
             counted(summary.proofs_used)
         ));
@@ -213,7 +213,7 @@ fn bucket_of<'a>(names: &[String], sources: &'a [Source]) -> anyhow::Result<&'a 
     for name in names {
         match Place::parse(name) {
             Ok(Place::Bucket(prefix)) if prefix.kind == Kind::S3 => {}
-            _ => bail!("--manifest: {name} is not in S3"),
+            _ => bail!("--manifest: {name} is not in S3; use --delete instead"),
         }
     }
     let buckets: Vec<&str> = sources.iter().filter_map(Source::bucket).collect();

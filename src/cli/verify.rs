@@ -118,81 +118,92 @@ impl Verify {
             stop: signals.stop(),
         };
         let report = verification.run()?;
-        print(&report, self.restore);
+        self.print(&report);
         if self.json {
             print_json(&report).map_err(StdoutError::finished)?;
         }
         Ok(if report.findings.is_empty() { DONE } else { FINDINGS })
     }
-}
 
-/// Prints the result of a verification.
-fn print(report: &Report, restored: bool) {
-    let Report { objects, claims, files, lines, rows, rejects, compared, .. } = report;
-    print_line(&format!("objects     {} in {} claims", HumanCount(*objects), HumanCount(*claims)));
-    print_line(&format!("files       {} match their claims", HumanCount(*files)));
-    print_line(&format!(
-        "lines       {} = {} rows + {} rejects",
-        HumanCount(*lines),
-        HumanCount(*rows),
-        HumanCount(*rejects)
-    ));
-    if compared + report.not_compared > 0 {
+    /// Prints the result of a verification.
+    fn print(&self, report: &Report) {
+        let Report { objects, claims, files, lines, rows, rejects, compared, .. } = report;
+        let has_source = !self.sources.is_empty();
+        let (objects, claims) = (HumanCount(*objects), HumanCount(*claims));
+        print_line(&if has_source {
+            format!("objects     {objects} in {claims} claims")
+        } else {
+            format!("claims      {claims}; no SOURCE to compare with")
+        });
+        print_line(&format!("files       {} match their claims", HumanCount(*files)));
         print_line(&format!(
-            "compared    {} objects row by row; {} not compared, because they changed or are gone since the conversion",
-            HumanCount(*compared),
-            HumanCount(report.not_compared)
+            "lines       {} = {} rows + {} rejects",
+            HumanCount(*lines),
+            HumanCount(*rows),
+            HumanCount(*rejects)
         ));
-        let different =
-            report.findings.iter().filter(|finding| finding.kind == "decoder_mismatch").count();
-        print_line(&format!(
-            "reference   {} objects also decoded by the reference decoder, {} different",
-            HumanCount(report.reference_decoded),
-            HumanCount(different as u64)
-        ));
-    }
-    if restored {
-        let (restorable, damaged) = (HumanCount(report.restorable), HumanCount(report.damaged));
-        print_line(&format!(
-            "restored    {restorable} objects match the originals; {damaged} were damaged when they were converted"
-        ));
-    }
-    if report.touched > 0 {
-        let touched = HumanCount(report.touched);
-        print_line(&format!(
-            "touched     {touched} objects with a new ETag or time, but the same rows"
-        ));
-    }
-    if report.objects_with_rejects > 0 {
-        let objects = HumanCount(report.objects_with_rejects);
-        print_line(&format!("rejects     in {objects} objects"));
-        for WithRejects { object, lines, rejects } in report.worst_objects.iter().take(MAX_WORST) {
-            let (lines, rejects) = (HumanCount(*lines), HumanCount(*rejects));
-            print_line(&format!("            {rejects} of {lines} lines of {object}"));
+        if compared + report.not_compared > 0 {
+            print_line(&format!(
+                "compared    {} objects row by row; {} not compared, because they changed or are gone since the conversion",
+                HumanCount(*compared),
+                HumanCount(report.not_compared)
+            ));
+            let different =
+                report.findings.iter().filter(|finding| finding.kind == "decoder_mismatch").count();
+            print_line(&format!(
+                "reference   {} objects also decoded by the reference decoder, {} different",
+                HumanCount(report.reference_decoded),
+                HumanCount(different as u64)
+            ));
         }
+        if self.restore {
+            let (restorable, damaged) = (HumanCount(report.restorable), HumanCount(report.damaged));
+            print_line(&format!(
+                "restored    {restorable} objects match the originals; {damaged} were damaged when they were converted"
+            ));
+        }
+        if report.touched > 0 {
+            let touched = HumanCount(report.touched);
+            print_line(&format!(
+                "touched     {touched} objects with a new ETag or time, but the same rows"
+            ));
+        }
+        if report.objects_with_rejects > 0 {
+            let objects = HumanCount(report.objects_with_rejects);
+            print_line(&format!("rejects     in {objects} objects"));
+            for WithRejects { object, lines, rejects } in
+                report.worst_objects.iter().take(MAX_WORST)
+            {
+                let (lines, rejects) = (HumanCount(*lines), HumanCount(*rejects));
+                print_line(&format!("            {rejects} of {lines} lines of {object}"));
+            }
+        }
+        if report.accepted > 0 {
+            let accepted = HumanCount(report.accepted);
+            print_line(&format!("accepted    {accepted} incomplete objects; `report` lists them"));
+        }
+        if report.retired > 0 {
+            let retired = HumanCount(report.retired);
+            let exist = HumanCount(report.retired_in_source);
+            let exist =
+                if has_source { format!("; {exist} still exist in SOURCE") } else { String::new() };
+            print_line(&format!(
+                "retired     {retired} objects; this dataset may hold their only copy{exist}"
+            ));
+        }
+        for finding in report.findings.iter().take(MAX_SHOWN) {
+            let Finding { kind, name, problem, remedy } = finding;
+            print_line(&format!("{kind}: {name}: {problem}; {}", hint::of_remedy(*remedy)));
+        }
+        let more = report.findings.len().saturating_sub(MAX_SHOWN);
+        if more > 0 {
+            print_line(&format!("and {more} more findings; --json lists all"));
+        }
+        let findings = report.findings.len() as u64;
+        print_line(&match findings {
+            0 => "no problems found".to_owned(),
+            1 => "1 finding".to_owned(),
+            many => format!("{} findings", HumanCount(many)),
+        });
     }
-    if report.accepted > 0 {
-        let accepted = HumanCount(report.accepted);
-        print_line(&format!("accepted    {accepted} incomplete objects; `report` lists them"));
-    }
-    if report.retired > 0 {
-        let (retired, exist) = (HumanCount(report.retired), HumanCount(report.retired_in_source));
-        print_line(&format!(
-            "retired     {retired} objects; this dataset may hold their only copy; {exist} still exist in SOURCE"
-        ));
-    }
-    for finding in report.findings.iter().take(MAX_SHOWN) {
-        let Finding { kind, name, problem, remedy } = finding;
-        print_line(&format!("{kind}: {name}: {problem}; {}", hint::of_remedy(*remedy)));
-    }
-    let more = report.findings.len().saturating_sub(MAX_SHOWN);
-    if more > 0 {
-        print_line(&format!("and {more} more findings; --json lists all"));
-    }
-    let findings = report.findings.len() as u64;
-    print_line(&match findings {
-        0 => "no problems found".to_owned(),
-        1 => "1 finding".to_owned(),
-        many => format!("{} findings", HumanCount(many)),
-    });
 }

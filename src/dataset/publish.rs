@@ -70,14 +70,16 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
 
 /// Returns whether a claim has files of rows or rejects, and all of them are visible.
 fn has_visible_rows(dataset: &Dataset, claim: &Claim) -> Result<bool, TargetError> {
-    let mut files = 0;
-    for output in claim.outputs.iter().filter(|output| !output.has_originals()) {
+    let mut of_lines = claim.outputs.iter().filter(|output| !output.has_originals()).peekable();
+    if of_lines.peek().is_none() {
+        return Ok(false);
+    }
+    for output in of_lines {
         if dataset.target().size(&output.file.key)? != Some(output.file.size) {
             return Ok(false);
         }
-        files += 1;
     }
-    Ok(files > 0)
+    Ok(true)
 }
 
 /// Aborts a claim after one of its outputs was lost before it became visible. If a file of rows or rejects exists, the

@@ -429,7 +429,8 @@ impl Retirement<'_> {
                 }
                 Err(error) => {
                     let name = log.name(self.dataset, number);
-                    summary.failures.push(Failure::new(name, format!("{error:#}")));
+                    let failure = Failure::new(name, format!("{error:#}"));
+                    summary.failures.push(failure.with_remedy(Some(Remedy::Prove)));
                     return Ok(Vec::new());
                 }
             }

@@ -393,9 +393,10 @@ impl Verification<'_> {
             return Ok(checked);
         }
         let mut readable = true;
+        let whole = self.restore || self.read_data.is_some();
         for output in &claim.outputs {
             let file = self.dataset.target().name(&output.file.key);
-            match output::check(self.dataset, claim, output, self.read_data.is_some())? {
+            match output::check(self.dataset, claim, output, whole)? {
                 None => checked.files += 1,
                 Some(problem) => {
                     let (of_originals, kind) = (output.has_originals(), "file_mismatch");
@@ -415,6 +416,13 @@ impl Verification<'_> {
             checked.restorable += restored.restorable;
             checked.damaged += restored.damaged;
             checked.findings.extend(restored.findings);
+        }
+        let ActiveClaim { number, claim, amendments, .. } = active;
+        if claim.objects.iter().any(|object| amendments.is_retired(*number, object)) {
+            let findings = checked.findings.iter_mut();
+            for finding in findings.filter(|finding| finding.remedy == Remedy::Remove) {
+                finding.remedy = Remedy::RemoveIfInSource;
+            }
         }
         Ok(checked)
     }
@@ -456,7 +464,9 @@ impl Verification<'_> {
                 Ok(read) => {
                     checked.compared += 1;
                     let written = written.get(claimed.name.as_str()).copied().unwrap_or_default();
-                    match (read.difference(written), change) {
+                    let problem = read.difference(written);
+                    let problem = problem.or_else(|| read.other_text(claimed));
+                    match (problem, change) {
                         (None, Change::Touched) => checked.touched += 1,
                         (None, _) if sample.contains(table, claimed) => {
                             self.decode_again(partition.log_type, object, url, checked);

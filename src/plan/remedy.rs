@@ -23,6 +23,8 @@ pub enum Remedy {
     Remove,
     /// If the source still contains the object, remove the partition, then convert again.
     RemoveIfInSource,
+    /// Find out with `verify --restore` what is damaged.
+    Prove,
     /// Compare the contents with `convert` or `verify --read-data`.
     Compare,
     /// Investigate who changed the file; if in doubt, remove the partition.

@@ -56,7 +56,7 @@ impl Groups {
         wanted: fn(&str) -> bool,
     ) -> anyhow::Result<Self> {
         let (key, expected) = (&output.file.key, output.file.size);
-        let size = dataset.target().size(key)?.context("is gone")?;
+        let size = dataset.target().size(key)?.context("it is gone")?;
         anyhow::ensure!(size == expected, "has {size} bytes instead of {expected}");
         let file = PublishedFile::new(dataset, output);
         let footer = Arc::new(file.footer()?);

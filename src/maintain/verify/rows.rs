@@ -13,7 +13,7 @@ use arrow::row::{RowConverter, SortField};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sha2::{Digest, Sha256};
 
-use crate::dataset::claim::Claim;
+use crate::dataset::claim::{Claim, Claimed};
 use crate::dataset::file::PublishedFile;
 use crate::dataset::layout::Dataset;
 use crate::decode::decoder::Decoder;
@@ -34,6 +34,8 @@ const SOURCE_KEY: &str = "source_key";
 pub(super) struct ObjectRows {
     rows: Multiset,
     rejects: Multiset,
+    /// CRC-32 of the text of an object in the source, unless it is damaged.
+    crc32: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,6 +54,13 @@ impl Multiset {
 }
 
 impl ObjectRows {
+    /// Describes how the checksum of the text that was read from the source differs from the one in a claim.
+    pub(super) fn other_text(self, claimed: &Claimed) -> Option<String> {
+        let (read, claimed) = (self.crc32?, claimed.crc32?);
+        (read != claimed)
+            .then(|| format!("has the CRC-32 {read:08x}, but its claim states {claimed:08x}"))
+    }
+
     /// Describes how `self`, which was read from the source, differs from `written`, which was read from the dataset.
     /// Returns `None` if they are equal.
     pub(super) fn difference(self, written: Self) -> Option<String> {
@@ -162,6 +171,7 @@ pub(super) fn of_object(
                 of_rejects.rows(&batch, |_, row| read.rejects.add(row))?;
                 lines += segment.lines + segment.joined_lines;
                 bytes += segment.bytes;
+                read.crc32 = segment.crc32;
             }
         }
         text = decompressed.text;
