@@ -1,4 +1,4 @@
-//! Keys and names of dataset files, as they appear in state files. They are validated, so that none of them refers to a
+//! Keys and names of dataset files, as they appear in state files. They are validated to ensure that none refers to a
 //! file outside the dataset.
 
 use std::fmt;
@@ -30,15 +30,15 @@ impl FileKey {
     ///
     /// # Errors
     ///
-    /// Fails when the key is too long, is absolute, or has a component that is empty, is `.` or `..`, or contains a
-    /// backslash or a control character.
+    /// Fails when the key is too long or absolute, or when one of its components is invalid: empty, `.`, `..`, or with
+    /// a backslash or a control character.
     pub fn parse(key: impl Into<String>) -> Result<Self, FileKeyError> {
         let key = key.into();
         let is_valid = key.len() <= MAX_KEY && key.split('/').all(is_component);
         if is_valid { Ok(Self(key)) } else { Err(FileKeyError(key)) }
     }
 
-    /// Returns the directory and the name.
+    /// Splits the key into the directory and the name.
     pub fn split(&self) -> (&str, &str) {
         self.0.rsplit_once('/').unwrap_or(("", &self.0))
     }
