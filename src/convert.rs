@@ -96,7 +96,7 @@ pub struct Read<'a> {
     pub rejects: u64,
 }
 
-/// The conversion cannot continue.
+/// Why the conversion cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {
     /// The dataset cannot be written.

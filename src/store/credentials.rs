@@ -147,7 +147,7 @@ impl Credentials {
         }
     }
 
-    /// Drops the cached credentials if the request with this `Authorization` header was signed with them.
+    /// Drops the cached credentials if they were used to sign the request with this `Authorization` header.
     pub(super) async fn forget(&self, authorization: &str) {
         let mut kept = self.kept.lock().await;
         if kept.as_ref().is_some_and(|kept| authorization.contains(&kept.credential.key_id)) {

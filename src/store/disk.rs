@@ -18,9 +18,9 @@ use crate::store::target::{
 #[derive(Debug)]
 pub struct Disk {
     root: PathBuf,
-    /// Directory of staged files, relative to the root.
+    /// Directory for staged files, relative to the root.
     staging: String,
-    /// Prefix of the names of temporary files. Unique to this process.
+    /// Name prefix of temporary files, unique to this process.
     own: String,
     count: AtomicU64,
 }

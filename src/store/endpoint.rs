@@ -221,7 +221,7 @@ fn beside(
     let Some(host) = host.or_else(|| wanted.then(|| bucket.to_owned())) else {
         return Ok(Endpoint { url: custom.to_owned(), region, virtual_hosted: false });
     };
-    // If the endpoint already contains the bucket name, it must not be added again.
+    // If the endpoint already contains the bucket name, the name must not be added again.
     let url = match authority.strip_prefix(&host) {
         Some(after) if after.starts_with('.') => custom.to_owned(),
         _ => format!("{scheme}://{host}.{rest}"),

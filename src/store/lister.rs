@@ -44,7 +44,7 @@ const MAX_EMPTY: u32 = 100;
 /// Maximum key length in bytes, in any store.
 const MAX_KEY: usize = 1024;
 
-/// An object in the listing of a store.
+/// An object in a store's listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     /// Full key in the store.

@@ -207,7 +207,7 @@ impl Admission {
         self.reads.is_empty() && self.lanes.is_empty() && self.held == 0
     }
 
-    /// Returns whether the store of a lane accepts another request.
+    /// Returns whether a lane's store accepts another request.
     fn has_room(&self, (_, store): LaneId, now: Duration) -> bool {
         let Store { quota, in_flight, .. } = &self.stores[store];
         *in_flight < quota.limit(self.max_requests, now)
