@@ -172,7 +172,7 @@ impl Conversion<'_> {
         on_threads(drivers, || driver.drive(&queue, ledger, &outcome));
         let Outcome { tallies, left, failed } = outcome.into_inner().expect("no holder panics");
         match self.dataset.confirm() {
-            // If the dataset was replaced, other failures may only be consequences of that.
+            // If the dataset was replaced, other failures may merely be consequences, so report the replacement.
             Err(error) if failed.is_none() || matches!(error, DatasetError::Replaced(_)) => {
                 return Err(error.into());
             }

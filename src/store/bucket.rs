@@ -130,7 +130,7 @@ impl Bucket {
         parts.fold(self.root.clone(), Path::join)
     }
 
-    /// Returns the key of a path, relative to the root.
+    /// Converts a path in the store to a key relative to the root.
     fn key(&self, path: &str) -> String {
         let below = path.strip_prefix(self.root.as_ref()).unwrap_or(path);
         below.trim_start_matches('/').to_owned()
@@ -182,7 +182,7 @@ impl Bucket {
         Ok(files.map(|entry| Stored { key: self.key(&entry.key), size: entry.size }).collect())
     }
 
-    /// Returns whether an error that occurred while completing an upload shows that the upload no longer exists.
+    /// Returns whether an error from a completion request shows that the upload no longer exists.
     ///
     /// Weak evidence suffices, because a run that relies on this result first aborts the upload again. Even a server
     /// error counts, because some stores answer every retry with one. If the store cannot abort uploads, only an error

@@ -27,8 +27,8 @@ use crate::store::url;
 /// A request that receives no data for this long is aborted and retried. The total duration of a response is not
 /// limited, because a busy worker may take a long time to read it.
 const STALL: Duration = Duration::from_mins(1);
-/// Time after which an idle connection is closed. Each one occupies a file descriptor, and every source has its own
-/// connections.
+/// Time after which an idle connection is closed. Idle connections occupy file descriptors, and every source has its
+/// own connections.
 const IDLE: Duration = Duration::from_secs(15);
 
 /// Pauses before retries: the first pause, the longest pause, and the growth factor. With the defaults of

@@ -21,10 +21,10 @@ use tokio::time::timeout;
 
 use crate::store::endpoint::{Flags, Style};
 
-/// How long before their expiry credentials are renewed. The margin exceeds the total retry time of a request, so
+/// Credentials are renewed this long before they expire. This margin exceeds the total retry time of a request, so
 /// credentials do not expire during retries.
 const MARGIN: Duration = Duration::from_mins(5);
-/// How long credentials without an expiry time are used before they are renewed.
+/// Credentials without an expiry time are renewed after this time.
 const UNDATED: Duration = Duration::from_hours(1);
 /// Timeout for resolving credentials. Resolution may take several requests, because roles can be chained.
 const PATIENCE: Duration = Duration::from_secs(30);

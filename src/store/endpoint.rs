@@ -1,7 +1,7 @@
 //! Resolves the URL of a bucket in the same way as the AWS CLI.
 //!
-//! The code follows the S3 endpoint rule set in the AWS SDKs. `tests/endpoints.tsv` contains the endpoints that
-//! botocore resolves for the same buckets and settings. `scripts/endpoints-table` generates this file.
+//! The code follows the S3 endpoint rule set in the AWS SDKs. `tests/endpoints.tsv`, which `scripts/endpoints-table`
+//! generates, contains the endpoints that botocore resolves for the same buckets and settings.
 
 /// Settings that affect the endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -172,8 +172,8 @@ fn is_out_of_files(_: &io::Error) -> bool {
     false
 }
 
-/// Returns whether the file system does not support the operation. Some file systems return `EPERM` for a hard link.
-/// This does not mean that the user lacks permission, which would be `EACCES`.
+/// Returns whether the file system does not support the operation. Some file systems return `EPERM` for a hard link. A
+/// missing permission would cause `EACCES` instead.
 fn is_unsupported(error: &io::Error) -> bool {
     #[cfg(unix)]
     let is_not_permitted = error.raw_os_error() == Some(libc::EPERM);

@@ -30,8 +30,8 @@ impl FileKey {
     ///
     /// # Errors
     ///
-    /// Fails when the key is too long or absolute, or when one of its components is invalid: empty, `.`, `..`, or with
-    /// a backslash or a control character.
+    /// Fails when the key is too long or absolute, or when a component is empty, is `.` or `..`, or contains a
+    /// backslash or a control character.
     pub fn parse(key: impl Into<String>) -> Result<Self, FileKeyError> {
         let key = key.into();
         let is_valid = key.len() <= MAX_KEY && key.split('/').all(is_component);

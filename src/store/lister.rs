@@ -264,7 +264,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         // The window starts small, so that listing a small bucket takes few requests.
         let window = if self.sweeps { (1 + all / 8).min(MAX_LISTINGS) } else { MAX_LISTINGS };
         let slack = (all.isqrt() / 2).min(MAX_LISTINGS);
-        // A sweep would need at least enough pages for the objects found so far.
+        // A sweep would need at least as many pages as it takes to list the objects found so far.
         let is_cheap = answered <= objects / self.pages.page_size() + slack;
         if !self.sweeps || is_cheap || running == 0 && sweep > descent {
             let under_way = running - u64::from(reserved);

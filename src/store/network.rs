@@ -34,7 +34,7 @@ use crate::util::threads::isolated;
 /// Number of threads that process requests. They only copy received data, so two are enough.
 const THREADS: usize = 2;
 
-/// Maximum number of retries per request. Because the pauses between them increase, the retries take about two minutes
+/// Maximum number of retries per request. The pauses between retries increase, and the retries take about two minutes
 /// in total.
 const RETRIES: usize = 20;
 

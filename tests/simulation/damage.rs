@@ -625,7 +625,7 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
     history.faults
 }
 
-/// How often each kind of fault and damage must at least occur with the default number of seeds.
+/// Minimum number of occurrences of each kind of fault and damage, for the default number of seeds.
 const AT_LEAST: [(&str, u64); 7] = [
     ("error before a call", 5),
     ("error after a call", 5),

@@ -29,7 +29,7 @@ pub(super) struct Admission {
 
 /// The index of a store.
 pub(super) type StoreId = usize;
-/// The number of a sequence of reads, and the store that it reads from.
+/// The number of a read sequence, and the store that it reads from.
 pub(super) type LaneId = (u64, StoreId);
 
 /// A store, which throttles requests independently of the others.

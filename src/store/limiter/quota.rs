@@ -29,7 +29,7 @@ impl Quota {
     }
 
     /// Records that a request was throttled or not answered in time, while `limit` requests were allowed and
-    /// `in_flight` were in flight.
+    /// `in_flight` requests were pending.
     pub(super) fn throttle(&mut self, limit: usize, in_flight: usize, latency: f64, now: Duration) {
         self.throttled = Some(now);
         let pause = latency.max(PAUSE);

@@ -1,4 +1,4 @@
-//! Deletes objects from a source, unless they have changed since they were proved.
+//! Deletes objects from a source, unless they have changed since they were proved restorable.
 
 use std::mem;
 use std::time::Duration;
