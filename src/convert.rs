@@ -1,10 +1,10 @@
-//! Converts batches to published files and a tally.
+//! Converts batches to files, publishes the files, and tallies the results.
 //!
 //! Two kinds of threads share the work. A *driver* takes one batch at a time, starts its conversion, waits for the disk
 //! or the network, and claims and publishes the batch. The *workers* of one rayon pool decompress, decode and encode in
-//! small steps (see `flow`). So a single batch uses every core, and a worker never starts another batch while it waits
-//! for its current one. Only a few large batches are converted concurrently, because each holds a row group in memory.
-//! Many small batches are converted concurrently, so that the latencies of their requests overlap.
+//! small steps (see `flow`). As a result, a single batch can use every core, and a worker never starts another batch
+//! while it waits for its current one. Only a few large batches are converted concurrently, because each holds a row
+//! group in memory. Many small batches are converted concurrently, so that their request latencies overlap.
 
 mod budget;
 pub(crate) mod converter;
@@ -59,7 +59,7 @@ pub struct Conversion<'a> {
     pub dataset: &'a Dataset,
     /// Format of the files.
     pub format: Format,
-    /// Text columns with Bloom filters, sorted.
+    /// Text columns that get Bloom filters, sorted.
     pub bloom_filters: &'a [String],
     /// The dataset's redaction, which is the same in all runs.
     pub redaction: &'a Redaction,
@@ -96,7 +96,7 @@ pub struct Read<'a> {
     pub rejects: u64,
 }
 
-/// The conversion cannot continue.
+/// Why the conversion cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {
     /// The dataset cannot be written.
@@ -172,7 +172,7 @@ impl Conversion<'_> {
         on_threads(drivers, || driver.drive(&queue, ledger, &outcome));
         let Outcome { tallies, left, failed } = outcome.into_inner().expect("no holder panics");
         match self.dataset.confirm() {
-            // A replaced dataset takes precedence over other failures, because its deleted files can cause them.
+            // If the dataset was replaced, other failures may merely be consequences, so report the replacement.
             Err(error) if failed.is_none() || matches!(error, DatasetError::Replaced(_)) => {
                 return Err(error.into());
             }
@@ -242,11 +242,11 @@ impl Conversion<'_> {
         batch.file_name(&self.settings(batch), self.dataset.run())
     }
 
-    /// Returns the settings that, together with the objects and the version, determine the bytes of a file.
+    /// Returns the settings that, together with the objects and the program version, determine a file's bytes.
     ///
     /// The settings are `name=value` pairs in a fixed order, separated by spaces: `log_type`, `compression` and
     /// `profile`, then `bloom_filters`, `redaction` and `key_fingerprint` where they apply. Runs with the same options
-    /// return the same text.
+    /// produce the same string.
     fn settings(&self, batch: &Batch) -> String {
         let (log_type, Format { profile, compression }) = (batch.partition.log_type, self.format);
         let (compression, profile) = (compression.as_str(), profile.as_str());
@@ -277,7 +277,8 @@ impl Conversion<'_> {
 /// The results of the conversion so far.
 #[derive(Default)]
 struct Outcome {
-    /// Tallies by index in the plan. If part of a batch is converted again, that part keeps the batch's index.
+    /// Tally of each batch, by index in the plan. If part of a batch is converted again, that part keeps the batch's
+    /// index.
     tallies: BTreeMap<usize, (LogType, Tally)>,
     /// Number of objects in batches that were discarded because the user interrupted the program.
     left: u64,
@@ -362,7 +363,7 @@ impl Driver<'_> {
             match self.attempt(&batch) {
                 Ok(staged) => break staged,
                 Err(BatchError::Run(error)) => return Err(error),
-                // Part of the object is already written, so the batch is converted again without the object.
+                // Part of the object is already written, so the batch is converted again without this object.
                 Err(BatchError::Lost(Lost { object, error })) => {
                     unreadable.push((batch.to_mut().objects.remove(object), error));
                 }

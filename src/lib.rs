@@ -1,16 +1,16 @@
 //! Reads the logs of AWS load balancers.
 //!
-//! Application Load Balancers write access, connection and health check logs, Network Load Balancers a log of TLS
-//! connections, and Classic Load Balancers an access log. Each log is a series of text objects, usually compressed with
-//! gzip, each of which covers a few minutes. This library reads these objects as Arrow record batches, writes the
+//! Application Load Balancers write access, connection and health check logs. Network Load Balancers write a log of TLS
+//! connections, and Classic Load Balancers write an access log. A log consists of text objects, usually
+//! gzip-compressed, that each cover a few minutes. This library reads these objects as Arrow record batches, writes the
 //! batches to Parquet, and converts whole buckets to a partitioned dataset. The program `alb2parquet` is built on this
 //! library.
 //!
 //! # Read an object
 //!
 //! [`Reader`] reads one object, or any stream, as record batches. [`Key`] parses the object's name, which contains the
-//! log type. A line that does not parse is a [`Reject`], not an error: it is returned with its reason, line number and
-//! bytes.
+//! log type. A line that does not parse is a [`Reject`], not an error: it is returned with the reason, the line number
+//! and the bytes.
 //!
 //! ```
 //! use std::fs::File;

@@ -1,6 +1,7 @@
 //! Datasets in buckets contain the same rows as datasets on disk, even if requests fail.
 //!
-//! `scripts/s3-test` and `scripts/emulators-test` start servers and run these tests. Without a server they are ignored.
+//! `scripts/s3-test` and `scripts/emulators-test` start servers and run these tests. Without a server, the tests are
+//! ignored.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +19,7 @@ fn server() -> Server {
     Server::required()
 }
 
-/// Runs a subcommand with a source and a dataset, at least one of which is on a server.
+/// Runs a subcommand with a source and a dataset, at least one of which is in a bucket.
 pub(crate) fn on_server(
     server: &Server,
     name: &str,
@@ -50,7 +51,7 @@ fn world() -> World {
 
 const REJECTS: [&str; 2] = ["--max-rejects", "1"];
 
-/// Asserts that the dataset in a bucket equals the dataset of the world.
+/// Asserts that the dataset in a bucket equals the world's dataset.
 #[track_caller]
 pub(crate) fn same(world: &World, url: &str) {
     let copy = world.path(&format!("copy-{}", url.len()));
@@ -300,7 +301,7 @@ fn unreadable_objects_are_skipped_and_named() {
         assert_eq!((run.count("/objects/converted"), run.count("/rows")), (5, 500));
         alb2parquet("verify", &logs, &lake, &["--read-data"]).expect(0);
     }
-    // Deleted objects, and objects that the run may not read, are reported as failures.
+    // Deleted objects, and objects that the run is not allowed to read, are reported as failures.
     for (status, code, word) in
         [(404, "NoSuchKey", "no longer exists"), (403, "AccessDenied", "permission denied")]
     {

@@ -232,7 +232,7 @@ fn plain_text_without_any_log_line_is_a_failure() {
     assert_eq!((run.count("/lines"), run.count("/objects/failed")), (3, 1));
     run.says(&[&key(1), "is not gzip, and contains no line of the access log"]);
     assert_eq!(claimed["notes"], serde_json::json!(["plain_text"]));
-    // With one valid line, the page is a log.
+    // If the page also contains a valid log line, it is treated as a log.
     let (_, run, _) = convert([page.as_bytes(), &good_lines(1)].concat(), 0);
     assert_eq!((run.count("/lines"), run.count("/rows")), (4, 1));
 }

@@ -55,8 +55,8 @@ impl Cases {
     }
 }
 
-/// Returns the problem with the output, if any: the output contains a control character, has a line that starts with
-/// the hostile name, or lacks the name.
+/// Returns the problem with the output, if any: it contains a control character, a line starts with the hostile name,
+/// or the name is missing.
 fn problem(stdout: &[u8], stderr: &[u8], seen: Seen) -> Option<String> {
     for bytes in [stdout, stderr] {
         let Ok(text) = str::from_utf8(bytes) else { return Some(format!("{bytes:?} is no UTF-8")) };
@@ -329,7 +329,7 @@ fn names_that_are_not_utf8_are_escaped() {
     }
 }
 
-/// A store's responses can contain anything.
+/// A store's responses may contain anything.
 #[test]
 fn messages_of_stores_are_escaped() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

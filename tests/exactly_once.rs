@@ -392,7 +392,7 @@ fn verify_finds_files_without_the_metadata_of_this_program() {
     assert_eq!(findings(&world), [""; 0]);
 }
 
-/// Changes the text of the claim for the 19th.
+/// Edits the text of the claim for the 19th.
 fn claim(world: &World, change: impl Fn(&str) -> String) {
     let path = world.out().join(CLAIMS).join("1.claim.json");
     let text = fs::read_to_string(&path).unwrap();
@@ -401,11 +401,11 @@ fn claim(world: &World, change: impl Fn(&str) -> String) {
     fs::write(path, changed).unwrap();
 }
 
-/// Rows are compared with the source, not only with the counts in their claim.
+/// Rows are compared with the source itself, not only with the counts in the claim.
 #[test]
 fn verify_compares_rows_with_the_source() {
     let world = converted();
-    // The lines in a second dataset differ in one character. Its files replace those of the first dataset.
+    // The lines in a second dataset differ in one character. The second dataset's files replace the files of the first.
     let other = World::new();
     for number in 1..4 {
         let text = [good_lines(number), b"baD\n".to_vec()].concat();
@@ -533,8 +533,8 @@ fn an_accepted_object_is_not_a_finding_until_it_is_converted_again() {
     run.says(&["no incomplete objects"]);
     assert_eq!(world.convert_with(&["--json"]).expect(0).count("/incomplete_before"), 0);
 
-    // The remedy is to restore a good copy and convert the partition again. Objects that are still damaged are reported
-    // again.
+    // The remedy is to restore an intact copy and convert the partition again. Objects that are still damaged are
+    // reported again.
     world.put(&key(2), gzip(good_lines(40)));
     command(&world, "remove", &["--yes"]).expect(0);
     world.convert_with(&["--max-rejects", "1"]).expect(2);

@@ -59,7 +59,7 @@ fn an_object_truncated_anywhere_keeps_its_valid_lines() {
         assert!(text[offset..].starts_with(&reject.raw), "the raw line is the readable part");
         assert_eq!(reject.raw_length, reject.raw.len() as u64);
     }
-    // An object that is empty or ends after the gzip header contains no data, so it is not damaged.
+    // An object that is empty or ends after the gzip header contains no data, so it does not count as damaged.
     for cut in [0, 10] {
         let outcome = decode_streamed(cut, Cursor::new(object[..cut].to_vec()));
         assert_eq!((outcome.lines, outcome.rows.len(), outcome.rejects.len()), (0, 0, 0));
@@ -88,7 +88,7 @@ fn a_truncated_object_is_named_and_the_others_are_converted() {
     assert_eq!(get(reject, "column_name"), None);
 }
 
-/// A flipped bit in an unused header field is harmless. One that affects the text is reported as damage.
+/// A flipped bit in an unused header field is harmless. A flipped bit that affects the text is reported as damage.
 #[test]
 fn every_harmful_bit_flip_is_detected() {
     let text = good_lines(3);

@@ -21,7 +21,7 @@ use crate::support::{
 /// Bytes that are likely to break a tokenizer.
 const NASTY: &[u8] = b"  \"\"\n\r\0-:.019eTZ[]\\x\x7f\x80\xbf\xc3\xe9\xf0\xff";
 
-/// Valid and invalid values of fields.
+/// Valid and invalid field values.
 const VALUES: &[&str] = &[
     "-",
     "\"-\"",
@@ -179,7 +179,7 @@ pub(crate) fn text() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Valid and invalid values of all logs except access logs of Application Load Balancers.
+/// Valid and invalid field values for all logs except Application Load Balancer access logs.
 const OTHER_VALUES: &[&str] = &[
     "x25519",
     "X25519MLKEM768",
@@ -284,8 +284,8 @@ pub(crate) fn text_of_other_log() -> impl Strategy<Value = (LogType, Vec<u8>)> {
     })
 }
 
-/// Generates a value without quotes: either a valid one, perhaps with random characters inserted, or only random
-/// characters. The characters are those that matter in shapes, numbers and times.
+/// Generates an unquoted value: either a valid value, perhaps with random characters inserted, or only random
+/// characters. The random characters are those that have a meaning in shapes, numbers and times.
 fn value_of_any_column() -> impl Strategy<Value = String> {
     const CHARACTERS: &[char] = &[
         'a', 'f', 'g', 'A', 'F', 'G', 'S', 'H', 'x', 'T', 'Z', 'e', 'E', '0', '1', '2', '9', '-',

@@ -7,7 +7,7 @@
 mod athena;
 // Structure of `src`: imports go in one direction, every file has a doc comment, and only one module prints.
 mod architecture;
-// Batches as data: any machine can convert the JSON lines of a plan, and converting them is idempotent.
+// Batches as data: any machine can convert a plan's JSON lines, and converting them is idempotent.
 mod batches;
 // Only the requested columns have Bloom filters.
 mod bloom;
@@ -65,7 +65,8 @@ mod lines;
 mod logs;
 // Objects that do not contain the log type that their name indicates.
 mod other_content;
-// `plan` and `--dry-run` predict what `convert` does and write nothing. Messages for sources without logs.
+// `plan` and `--dry-run` predict what `convert` does and write nothing. Also tests the messages for sources without
+// logs.
 mod plan;
 // Not a test: an in-memory server with one bucket.
 mod memory;
@@ -109,7 +110,7 @@ mod requests;
 // Adding a field requires only a stanza in a schema file.
 mod schema;
 // Every row ends up in the dataset exactly once, even if runs crash, fail, race or pause at any call to their store.
-#[allow(clippy::print_stdout)] // figures of long runs, and the calls of a seed that is replayed
+#[allow(clippy::print_stdout)] // statistics of long runs, and the calls of a replayed seed
 mod simulation;
 // `retire` deletes only source objects that can be restored, and records them first.
 mod retire;

@@ -1,8 +1,8 @@
 //! A dataset in an object store.
 //!
-//! A staged file is an incomplete multipart upload, which readers do not see. Any run that knows its ID can complete or
-//! abort it, but only once. Not every store can list incomplete uploads, and those that can do so in different ways.
-//! Therefore, each upload has a note in the staging directory, which `clean` reads.
+//! A staged file is an incomplete multipart upload, which readers do not see. Any run that knows the upload's ID can
+//! complete or abort it, but only once. Some stores cannot list incomplete uploads, and the others list them in
+//! different ways. Therefore, each upload has a note in the staging directory, which `clean` reads.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -33,7 +33,7 @@ use crate::util::hash::hex;
 /// Size of a part in bytes. Most stores require at least 5 MiB, and some require that all parts except the last have
 /// the same size.
 pub(crate) const PART_BYTES: usize = 8 << 20;
-/// Maximum number of parts of an upload that are being sent while the next part is filled.
+/// Maximum number of parts that an upload sends concurrently while the next part is filled.
 const MAX_SENDING: usize = 2;
 
 /// Number of files to read concurrently from a remote store.
@@ -44,7 +44,7 @@ const READS: usize = 32;
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
     uploads: Uploads,
-    /// Lists the store. `None` if `object_store` lists it.
+    /// The client that lists the store. `None` if `object_store` lists it.
     pages: Option<Arc<dyn Pages>>,
     /// Prefix of all keys.
     root: Path,
@@ -98,7 +98,7 @@ impl Bucket {
         Self { store, uploads, pages, root, url, staging, aborts, reads, requests }
     }
 
-    /// Connects to a prefix in a bucket as a target.
+    /// Opens a prefix in a bucket as a target.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl Bucket {
         parts.fold(self.root.clone(), Path::join)
     }
 
-    /// Returns the key of a path, relative to the root.
+    /// Converts a path in the store to a key relative to the root.
     fn key(&self, path: &str) -> String {
         let below = path.strip_prefix(self.root.as_ref()).unwrap_or(path);
         below.trim_start_matches('/').to_owned()
@@ -182,11 +182,11 @@ impl Bucket {
         Ok(files.map(|entry| Stored { key: self.key(&entry.key), size: entry.size }).collect())
     }
 
-    /// Returns whether an error from completing an upload shows that the upload no longer exists.
+    /// Returns whether an error from a completion request shows that the upload no longer exists.
     ///
     /// Weak evidence suffices, because a run that relies on this result first aborts the upload again. Even a server
-    /// error counts, because some stores send one in response to every retry. If the store cannot abort uploads, only
-    /// an error about the parts counts as proof.
+    /// error counts, because some stores answer every retry with one. If the store cannot abort uploads, only an error
+    /// about the parts counts as proof.
     fn is_gone(&self, error: &Error) -> bool {
         if self.aborts {
             matches!(error, Error::NotFound { .. }) || is_server_error(error)
@@ -338,7 +338,7 @@ impl Target for Bucket {
                 let modified = result.meta.last_modified;
                 Ok((modified, result.bytes().await?))
             };
-            // If a note was deleted since the listing, there is nothing left to clean.
+            // If a note has been deleted since the listing, there is nothing left to clean.
             let read = found(self.ask(read)).map_err(self.reading(&note))?;
             let Some((modified, text)) = read else { continue };
             leftovers.push(Leftover {

@@ -2,7 +2,7 @@
 //!
 //! `object_store` deletes unconditionally, so this module sends DeleteObjects requests itself
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>). It does not retry failed requests: the
-//! caller must first check the objects again, because other S3-compatible stores may ignore the ETags.
+//! caller must first check the objects again, because S3-compatible stores may ignore the ETags.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -64,7 +64,7 @@ impl BulkDelete {
         })
     }
 
-    /// Deletes objects, given their keys and ETags. Returns the answers by key. The store may omit answers.
+    /// Deletes objects, given their keys and ETags. Returns the answers by key. The store may omit some.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
-//! Counts of requests to stores, grouped by how they are charged.
+//! Counts store requests by billing category.
 
 use std::ops::{Add, AddAssign, Mul};
 
 use serde::Serialize;
 
-/// The number of requests of each kind. A local disk needs no requests.
+/// The number of requests in each category. A local disk needs no requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Calls {
     /// Requests that list objects.

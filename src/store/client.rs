@@ -27,11 +27,12 @@ use crate::store::url;
 /// A request that receives no data for this long is aborted and retried. The total duration of a response is not
 /// limited, because a busy worker may take a long time to read it.
 const STALL: Duration = Duration::from_mins(1);
-/// Time after which an idle connection is closed. It occupies an open file, and each source has connections of its own.
+/// Time after which an idle connection is closed. Idle connections occupy file descriptors, and every source has its
+/// own connections.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// Pauses before retries: the first pause, the longest pause, and the growth factor. With its defaults, `object_store`
-/// may give up after two seconds, which is less than the time any server takes to restart.
+/// Pauses before retries: the first pause, the longest pause, and the growth factor. With the defaults of
+/// `object_store`, retries may end after two seconds, before any server could have restarted.
 const BACKOFF: BackoffConfig = BackoffConfig {
     init_backoff: Duration::from_millis(200),
     max_backoff: Duration::from_secs(10),
@@ -40,7 +41,7 @@ const BACKOFF: BackoffConfig = BackoffConfig {
 /// Time after which a failed request is no longer retried.
 const RETRY_TIME: Duration = Duration::from_mins(3);
 
-/// The interfaces of a store, and the runtime for its requests.
+/// The interfaces to a store, and the runtime for its requests.
 pub(super) struct Client {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) uploads: Arc<dyn MultipartStore>,
@@ -169,7 +170,7 @@ async fn amazon(
     let bucket = prefix.name();
     let refuse = |why| StoreError::Endpoint { name: prefix.to_string(), why };
     let mut region = of(&builder, AmazonS3ConfigKey::Region);
-    // The configuration is looked up once for all stores of the run.
+    // The configuration is read once per run, for all stores.
     let found = network.aws.get_or_init(|| Credentials::find(region.clone())).await;
     if let Some(credentials) = found.credentials.as_ref().filter(|_| is_signed && !has_key) {
         builder = builder.with_credentials(Arc::clone(credentials) as _);

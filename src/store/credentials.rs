@@ -21,13 +21,12 @@ use tokio::time::timeout;
 
 use crate::store::endpoint::{Flags, Style};
 
-/// Credentials are renewed this long before they expire. This is longer than requests are retried, so credentials do
-/// not expire during retries.
+/// Credentials are renewed this long before they expire. This margin exceeds the total retry time of a request, so
+/// credentials do not expire during retries.
 const MARGIN: Duration = Duration::from_mins(5);
 /// Credentials without an expiry time are renewed after this time.
 const UNDATED: Duration = Duration::from_hours(1);
-/// Timeout for resolving credentials. Resolution can take several requests, because a role can be assumed through other
-/// roles.
+/// Timeout for resolving credentials. Resolution may take several requests, because roles can be chained.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Credentials that are resolved on demand, cached, and renewed before they expire.
@@ -122,7 +121,7 @@ impl Credentials {
     /// Reads the configuration. Credentials are resolved when they are first needed. Roles are assumed in `region` or,
     /// if it is `None`, in the configured region.
     pub(super) async fn find(region: Option<String>) -> Found {
-        // The machine's region is not queried, because the bucket can be in a different region.
+        // The machine's region is not queried, because the bucket may be in another region.
         let known = region.map(Region::new);
         let region = known.or(ProfileFileRegionProvider::new().region().await);
         let fallback = Region::from_static("us-east-1");
@@ -148,7 +147,7 @@ impl Credentials {
         }
     }
 
-    /// Drops the cached credentials if the request with this `Authorization` header was signed with them.
+    /// Drops the cached credentials if they were used to sign the request with this `Authorization` header.
     pub(super) async fn forget(&self, authorization: &str) {
         let mut kept = self.kept.lock().await;
         if kept.as_ref().is_some_and(|kept| authorization.contains(&kept.credential.key_id)) {
@@ -179,7 +178,7 @@ impl Credentials {
     }
 }
 
-/// Returns the message of an error, followed by the messages of all its causes. None of them contains a secret.
+/// Returns an error's message, followed by the messages of all its causes. None of them contains a secret.
 fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

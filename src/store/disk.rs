@@ -18,9 +18,9 @@ use crate::store::target::{
 #[derive(Debug)]
 pub struct Disk {
     root: PathBuf,
-    /// Directory of staged files, relative to the root.
+    /// Directory for staged files, relative to the root.
     staging: String,
-    /// Prefix of the names of temporary files. Unique to this process.
+    /// Name prefix of temporary files, unique to this process.
     own: String,
     count: AtomicU64,
 }
@@ -53,7 +53,7 @@ fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 impl Disk {
-    /// Returns a target for a directory that need not exist. Staged files are stored in `staging`, relative to that
+    /// Returns a target for a directory, which need not exist. Staged files are stored in `staging`, relative to the
     /// directory. The names of temporary files begin with `own`.
     pub fn new(root: PathBuf, staging: &str, own: &str) -> Self {
         let (staging, own) = (staging.to_owned(), own.to_owned());
@@ -74,7 +74,7 @@ impl Disk {
         create_dir_synced(directory)?;
         if path.exists() {
             if durable {
-                // The caller relies on the existing file, so that file must be durable, too.
+                // The caller relies on the existing file, so it must be durable, too.
                 sync_dir(directory)?;
             }
             return Ok(Created::Before);

@@ -1,7 +1,7 @@
 //! Resolves the URL of a bucket in the same way as the AWS CLI.
 //!
-//! The code follows the S3 endpoint rule set in the AWS SDKs. `tests/endpoints.tsv` contains the endpoints that
-//! botocore resolves for the same buckets and settings; `scripts/endpoints-table` writes that file.
+//! The code follows the S3 endpoint rule set in the AWS SDKs. `tests/endpoints.tsv`, which `scripts/endpoints-table`
+//! generates, contains the endpoints that botocore resolves for the same buckets and settings.
 
 /// Settings that affect the endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,12 +19,12 @@ pub(super) struct Flags {
 /// Where the bucket name appears in a URL.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Style {
-    /// On AWS, in the host name if it is valid there; otherwise, in the path.
+    /// On AWS, in the host name if the bucket name is valid there. Otherwise, in the path.
     #[default]
     Auto,
     /// In the path.
     Path,
-    /// In the host name if it is valid there.
+    /// In the host name if the bucket name is valid there.
     Virtual,
 }
 
@@ -73,7 +73,7 @@ fn partition_of(region: &str) -> &'static Partition {
     own.expect("the last partition matches every region")
 }
 
-/// Returns the part of a host name before the DNS suffix of AWS.
+/// Returns the part of a host name before the AWS DNS suffix.
 pub(super) fn before_suffix(host: &str) -> Option<&str> {
     let before = |partition: &Partition| host.strip_suffix(partition.suffix)?.strip_suffix('.');
     PARTITIONS.iter().find_map(before)
@@ -133,7 +133,7 @@ pub(super) fn region_of(bucket: &str) -> Option<&str> {
 
 /// Resolves the endpoint of a bucket, an access point alias or an access point ARN.
 ///
-/// A custom endpoint is used unchanged, even if flags for FIPS, dual-stack or acceleration are set.
+/// A custom endpoint is used unchanged, even if the FIPS, dual-stack or acceleration flag is set.
 ///
 /// # Errors
 ///
@@ -221,7 +221,7 @@ fn beside(
     let Some(host) = host.or_else(|| wanted.then(|| bucket.to_owned())) else {
         return Ok(Endpoint { url: custom.to_owned(), region, virtual_hosted: false });
     };
-    // If the endpoint already contains the bucket name, it must not be added again.
+    // If the endpoint already contains the bucket name, the name must not be added again.
     let url = match authority.strip_prefix(&host) {
         Some(after) if after.starts_with('.') => custom.to_owned(),
         _ => format!("{scheme}://{host}.{rest}"),

@@ -110,9 +110,9 @@ pub enum Cause {
 /// Why a file system or a store refuses to read or write a file.
 #[derive(Debug)]
 pub struct Refusal {
-    /// The reason, for messages.
+    /// The reason, for display in messages.
     pub why: String,
-    /// The reason, for programs.
+    /// The machine-readable reason.
     pub cause: Cause,
 }
 
@@ -172,8 +172,8 @@ fn is_out_of_files(_: &io::Error) -> bool {
     false
 }
 
-/// Returns whether the file system does not support the operation. Some file systems return `EPERM` for a hard link. In
-/// that case, the user does not lack permission, which would be `EACCES`.
+/// Returns whether the file system does not support the operation. Some file systems return `EPERM` for a hard link. A
+/// missing permission would cause `EACCES` instead.
 fn is_unsupported(error: &io::Error) -> bool {
     #[cfg(unix)]
     let is_not_permitted = error.raw_os_error() == Some(libc::EPERM);
@@ -202,7 +202,7 @@ pub(super) fn is_server_error(error: &Error) -> bool {
 }
 
 /// Returns whether an upload to Azure has no uncommitted blocks left because they were committed, replaced or deleted.
-/// This is final, because no other upload uses the same block IDs.
+/// This state is final, because no other upload uses the same block IDs.
 pub(super) fn is_without_parts(error: &Error) -> bool {
     ErrorResponse::parse(&error.to_string()).code == Some("InvalidBlockList")
 }
@@ -214,7 +214,7 @@ pub(super) fn is_archived(error: &Error) -> bool {
     code.is_some_and(|code| code == "InvalidObjectState" || ARCHIVED.contains(&code))
 }
 
-/// Returns the message of an error, followed by the messages of its causes. Skips messages that are already included.
+/// Returns an error's message, followed by the messages of its causes. Skips messages that are already included.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -258,7 +258,7 @@ mod tests {
         Error::Generic { store: "S3", source: text.to_owned().into() }
     }
 
-    /// The standard library maps `EPERM` and `EACCES` to the same kind, but they have different remedies.
+    /// The standard library maps `EPERM` and `EACCES` to the same error kind, but their remedies differ.
     #[cfg(unix)]
     #[test]
     fn missing_hard_links_are_not_a_permission_error() {

@@ -1,4 +1,4 @@
-//! Keys and names of dataset files, as they appear in state files. They are validated, so that none of them refers to a
+//! Keys and names of dataset files, as they appear in state files. They are validated to ensure that none refers to a
 //! file outside the dataset.
 
 use std::fmt;
@@ -30,7 +30,7 @@ impl FileKey {
     ///
     /// # Errors
     ///
-    /// Fails when the key is too long, is absolute, or has a component that is empty, is `.` or `..`, or contains a
+    /// Fails when the key is too long or absolute, or when a component is empty, is `.` or `..`, or contains a
     /// backslash or a control character.
     pub fn parse(key: impl Into<String>) -> Result<Self, FileKeyError> {
         let key = key.into();
@@ -38,7 +38,7 @@ impl FileKey {
         if is_valid { Ok(Self(key)) } else { Err(FileKeyError(key)) }
     }
 
-    /// Returns the directory and the name.
+    /// Splits the key into the directory and the name.
     pub fn split(&self) -> (&str, &str) {
         self.0.rsplit_once('/').unwrap_or(("", &self.0))
     }

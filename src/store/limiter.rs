@@ -1,8 +1,8 @@
 //! Limits reads from remote stores, across all sources.
 //!
-//! A read is *begun* by the feed of a batch, then *admitted*, which sends the request, then it *arrives*, and finally a
-//! worker *takes* the object. [`pace`] computes how many reads may be admitted, [`admission`] chooses them, and this
-//! module connects both to the tasks that read. A waiting read occupies a small task and no thread.
+//! A batch's feed *begins* a read. When the read is *admitted*, its request is sent. The object then *arrives*, and
+//! finally a worker *takes* it. [`pace`] computes how many reads may be admitted, [`admission`] chooses them, and this
+//! module connects both to the tasks that read. A waiting read occupies only a small task, not a thread.
 
 mod admission;
 mod pace;
@@ -21,14 +21,14 @@ use tokio::sync::oneshot;
 use crate::store::limiter::admission::{Admission, StoreId};
 use crate::util::process_limit;
 
-/// Default maximum number of concurrent reads. Each read occupies a connection, so the default is at most half of the
+/// Default maximum number of concurrent reads. Each read occupies a connection, so the default is at most half the
 /// limit on open files.
 const MAX_REQUESTS: usize = 1024;
 const FILES_PER_REQUEST: u64 = 2;
 /// Assumed limit on open files if the system does not report one. It is the default on macOS.
 const UNKNOWN_FILES: u64 = 256;
-/// Memory for objects that were read ahead: a base amount, and an amount per worker. A worker processes up to
-/// 85 MB of gzip per second, so this suffices for a latency of 200 ms.
+/// Memory for objects that are read ahead: a base amount, and an amount per worker. A worker processes up to 85 MB of
+/// gzip per second, so this suffices for a latency of 200 ms.
 const BASE: u64 = 16 << 20;
 const PER_WORKER: u64 = 24 << 20;
 
@@ -51,17 +51,17 @@ struct Inner {
 /// The current state of a limiter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Load {
-    /// Number of requests that have not been answered completely.
+    /// Number of requests without a complete response.
     pub in_flight: usize,
     /// Highest value of `in_flight` so far.
     pub most_in_flight: usize,
-    /// Maximum number of requests. It decreases if a store throttles requests.
+    /// Maximum number of concurrent requests. It decreases if a store throttles requests.
     pub limit: usize,
-    /// Maximum number of objects that are in flight or in memory before a worker takes them.
+    /// Maximum number of objects that are in flight, or in memory and not yet taken by a worker.
     pub window: usize,
     /// Compressed bytes in flight or in memory.
     pub bytes: u64,
-    /// Objects per second that workers took in the fastest recent round.
+    /// Objects taken by workers per second in the fastest recent round.
     pub rate: f64,
     /// Mean time in seconds from the start of a request to the end of its response, without queueing.
     pub latency: Option<f64>,
@@ -69,7 +69,7 @@ pub(crate) struct Load {
     pub throttled: u64,
 }
 
-/// A sequence of reads, such as those of a batch. Each sequence gets an equal share of the window.
+/// A sequence of reads, such as the reads for one batch. Each sequence gets an equal share of the window.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lane(u64);
 
@@ -99,7 +99,7 @@ fn default_max_requests() -> usize {
     MAX_REQUESTS.min(usize::try_from(files / FILES_PER_REQUEST).unwrap_or(usize::MAX)).max(1)
 }
 
-/// Returns how many bytes may be read ahead, not counting objects for which workers wait.
+/// Returns how many bytes may be read ahead, not counting objects that workers are waiting for.
 fn max_bytes(workers: usize) -> u64 {
     BASE + workers as u64 * PER_WORKER
 }
@@ -111,7 +111,7 @@ impl Limiter {
         self.lock().admission.configure(max_requests, max_bytes(workers));
     }
 
-    /// Returns the reads from a store with this name.
+    /// Returns the reads from the store with this name.
     pub(super) fn reads(self: &Arc<Self>, store: &str) -> Reads {
         let store = self.change(|inner, _| inner.admission.store(store));
         Reads { limiter: Arc::clone(self), store }
@@ -186,7 +186,7 @@ impl Reads {
         (Ticket { limiter: Arc::clone(&self.limiter), number }, receiver)
     }
 
-    /// Records that a worker waits for the read with this number.
+    /// Records that a worker is waiting for the read with this number.
     pub(super) fn hurry(&self, number: u64) {
         self.limiter.change(|inner, _| inner.admission.hurry(number));
     }

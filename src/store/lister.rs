@@ -44,7 +44,7 @@ const MAX_EMPTY: u32 = 100;
 /// Maximum key length in bytes, in any store.
 const MAX_KEY: usize = 1024;
 
-/// An object in the listing of a store.
+/// An object in a store's listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     /// Full key in the store.
@@ -144,7 +144,7 @@ struct Search<'a, L> {
     root: &'a str,
     look: &'a L,
     found: &'a mpsc::Sender<Found>,
-    /// Regions that have not been listed yet and are not currently being listed.
+    /// Regions that are neither listed nor being listed.
     regions: Regions,
     spent: Spent,
     /// Whether the listing can use a sweep.
@@ -264,7 +264,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         // The window starts small, so that listing a small bucket takes few requests.
         let window = if self.sweeps { (1 + all / 8).min(MAX_LISTINGS) } else { MAX_LISTINGS };
         let slack = (all.isqrt() / 2).min(MAX_LISTINGS);
-        // A sweep would need at least as many pages as are needed for the objects found so far.
+        // A sweep would need at least as many pages as it takes to list the objects found so far.
         let is_cheap = answered <= objects / self.pages.page_size() + slack;
         if !self.sweeps || is_cheap || running == 0 && sweep > descent {
             let under_way = running - u64::from(reserved);
@@ -406,7 +406,8 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         Ok(())
     }
 
-    /// Returns whether the descent would list this directory. A directory above it is listed with a delimiter.
+    /// Returns whether the descent would list this directory, given that a directory above it is listed with a
+    /// delimiter.
     fn wants(&self, directory: &str, above: usize) -> bool {
         for parent in parents(directory, above) {
             match (self.look)(parent.trim_end_matches('/')) {
@@ -436,7 +437,7 @@ impl Region {
     }
 
     /// Rejects a page that is invalid or that would make the listing endless. After a valid page, shortens the region
-    /// to what follows the page's last key or directory.
+    /// to the keys after the page's last key or directory.
     fn check(&mut self, page: Page) -> Result<Page, ListError> {
         let problem = |problem: String| Err(ListError::Answer(problem));
         let is_empty = page.entries.is_empty() && page.prefixes.is_empty();

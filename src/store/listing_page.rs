@@ -1,7 +1,8 @@
 //! Parses listing pages from the responses of stores.
 //!
-//! `object_store` rejects a whole page if it cannot represent one of the keys, yet accepts any XML document. Therefore,
-//! pages from S3 and Google Cloud Storage are parsed here, at the HTTP level, and `object_store` only passes them on.
+//! `object_store` rejects a whole page if it cannot represent one of the keys, and it accepts any XML document as a
+//! page. Therefore, pages from S3 and Google Cloud Storage are parsed here, at the HTTP level, and `object_store` only
+//! passes them on.
 
 use std::fmt;
 use std::sync::Arc;
@@ -197,7 +198,7 @@ pub fn parse_page(body: &[u8]) -> Option<(Vec<(String, u64)>, Vec<String>, Optio
     Some((entries.collect(), prefixes, token))
 }
 
-/// The elements of an object that have been parsed so far.
+/// The elements of an object's entry that have been parsed so far.
 #[derive(Debug, Default)]
 struct Partial {
     key: Option<String>,

@@ -34,8 +34,8 @@ use crate::util::threads::isolated;
 /// Number of threads that process requests. They only copy received data, so two are enough.
 const THREADS: usize = 2;
 
-/// Maximum number of retries per request. With increasing pauses between them, the retries take about two minutes in
-/// total.
+/// Maximum number of retries per request. The pauses between retries increase, and the retries take about two minutes
+/// in total.
 const RETRIES: usize = 20;
 
 /// Network settings and statistics, shared by all stores of a run.
@@ -90,8 +90,8 @@ impl Traffic {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of requests that failed because of the server or the network. These are retried, up to a
-    /// limit.
+    /// Returns the number of requests that failed because of the server or the network. Such requests are retried, up
+    /// to a limit.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
@@ -176,8 +176,7 @@ impl HttpService for Observed {
                 Ok(read_page(response, &page_of.unwrap_or_default()).await)
             }
             Ok(response) if is_refusal(response.status()) => Ok(read_refusal(response).await),
-            // A retry cannot succeed. `object_store` would retry a connection error, but does not retry this kind of
-            // error.
+            // A retry cannot succeed. `object_store` retries connection errors, but not this kind of error.
             Err(error) if has_invalid_certificate(&error) => {
                 Err(HttpError::new(HttpErrorKind::Decode, error))
             }
@@ -246,8 +245,8 @@ impl Body for Arriving {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Expired;
 
-/// Returns whether a store throttles requests. S3 then responds with `503 Slow Down`, and others also with `429 Too
-/// Many Requests`.
+/// Returns whether a response shows that the store throttles requests. S3 responds with `503 Slow Down`; other stores
+/// also use `429 Too Many Requests`.
 fn is_throttled(answer: &Result<HttpResponse, HttpError>) -> bool {
     match answer {
         Ok(response) => matches!(
@@ -330,8 +329,8 @@ where
     }
 }
 
-/// Runs the requests of a store: on the runtime that all remote stores share or, if no request has to wait, on the
-/// calling thread.
+/// Runs a store's requests: on the runtime that all remote stores share, or on the calling thread if no request has to
+/// wait.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Requests(Option<Handle>);
 

@@ -24,7 +24,7 @@ pub struct Prefix {
     pub kind: Kind,
     /// Scheme and bucket as the user typed them, such as `s3://bucket`.
     pub bucket: String,
-    /// Prefix of all keys. Can be empty.
+    /// Prefix of all keys. May be empty.
     pub path: Path,
 }
 
@@ -44,8 +44,8 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// Fails when the text is empty, or when it is a URL that is unsupported or malformed, contains credentials, or has
-    /// an invalid bucket name or prefix.
+    /// Fails when the text is empty. Also fails when it is an unsupported or malformed URL, or a URL with credentials,
+    /// an invalid bucket name or an invalid prefix.
     pub fn parse(name: &str) -> Result<Self, StoreError> {
         if name.is_empty() {
             return Err(StoreError::Empty);
@@ -93,7 +93,7 @@ impl Place {
         })
     }
 
-    /// Returns whether `other` is the same place or inside it.
+    /// Returns whether `other` is the same place or is inside it.
     pub fn holds(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Local(own), Self::Local(other)) => absolute(other).starts_with(absolute(own)),
@@ -107,8 +107,8 @@ impl Place {
     }
 }
 
-/// Splits the URL of an object into the kind of store, the bucket and the key, which is not decoded. Returns `None` if
-/// the URL does not name an object in a bucket.
+/// Splits an object's URL into the kind of store, the bucket and the undecoded key. Returns `None` if the URL does not
+/// name an object in a bucket.
 pub fn split(url: &str) -> Option<(Kind, &str, &str)> {
     let (scheme, rest) = url.split_once("://")?;
     let (bucket, key) = rest.split_at(bucket_length(rest));
@@ -151,14 +151,14 @@ fn is_bucket(kind: Kind, bucket: &str) -> bool {
         Kind::Azure => "@$",
         _ => "",
     };
-    // If an ARN lacks the access point name, the key would be parsed as that name.
+    // If the ARN lacked an access point name, the key would be parsed as the name.
     let has_name = !bucket.starts_with("arn:")
         || !bucket.ends_with([':', '/']) && !bucket.ends_with(":accesspoint");
     !bucket.is_empty() && has_name && bucket.chars().all(|c| allowed(c) || also.contains(c))
 }
 
 impl Prefix {
-    /// Returns the bucket without the scheme, for comparisons: some kinds of stores have several schemes.
+    /// Returns the bucket without the scheme, for comparisons: some kinds of stores have more than one scheme.
     fn container(&self) -> &str {
         self.bucket.split_once("://").map_or("", |(_, bucket)| bucket)
     }
@@ -175,7 +175,7 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// Returns an absolute path, with links resolved in the part of the path that exists.
+/// Makes a path absolute, and resolves links in the part of the path that exists.
 fn absolute(path: &LocalPath) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let known = path.ancestors().find_map(|known| known.canonicalize().ok().map(|c| (known, c)));

@@ -58,7 +58,7 @@ struct RawKey {
 }
 
 impl Raw {
-    /// Returns the location of the object with this key.
+    /// Returns the location of the object with the given key.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Reads objects in remote stores before they are needed.
+//! Reads objects from remote stores before they are needed.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -78,7 +78,7 @@ fn expect(read: u64, listed: u64) -> Result<(), StoreError> {
     }
 }
 
-/// A read of an object or range in progress. Dropping it cancels the read.
+/// An ongoing read of an object or range. Dropping it cancels the read.
 pub(crate) struct Fetch(Option<Begun>);
 
 struct Begun {
@@ -115,7 +115,7 @@ impl Fetch {
         Self(Some(Begun { task, reads: reads.clone(), number }))
     }
 
-    /// Waits for the bytes, and takes them. Returns `None` if the read was not begun.
+    /// Waits for the bytes and takes them. Returns `None` if the read has not begun.
     pub(super) fn wait(mut self, requests: &Requests) -> Option<Result<Bytes, StoreError>> {
         let Begun { task, reads, number } = self.0.as_mut()?;
         if !task.is_finished() {
@@ -162,7 +162,7 @@ impl Ranges {
         Ok(ranges)
     }
 
-    /// Begins to read the next range and those after it that fit into the window.
+    /// Begins to read the next range, and further ranges that fit into the window.
     fn read_ahead(&mut self) {
         let (objects, bytes) = self.reads.ahead();
         let ahead = objects.min((bytes / READ_BYTES) as usize);
@@ -197,7 +197,7 @@ impl Read for Ranges {
     }
 }
 
-/// A reader that fails if the data is shorter or longer than its expected size.
+/// A reader that fails if the data is shorter or longer than expected.
 pub(super) struct Exact<R> {
     reader: R,
     size: u64,
@@ -229,7 +229,7 @@ impl<R: Read> Read for Exact<R> {
         self.count(count, count == 0 && !out.is_empty())
     }
 
-    // This method is forwarded, because the implementation for files reserves the necessary capacity up front.
+    // This method is forwarded, because the implementation for files reserves the required capacity up front.
     fn read_to_end(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
         let mut count = self.reader.read_to_end(out)?;
         if self.read + (count as u64) < self.size {
@@ -247,7 +247,7 @@ mod tests {
 
     use super::*;
 
-    /// Yields chunks of bytes, one after another. An empty chunk is read as the end of the data.
+    /// Yields chunks of bytes, one after another. An empty chunk is treated as the end of the data.
     struct Runs(VecDeque<Vec<u8>>);
 
     impl Read for Runs {

@@ -1,6 +1,6 @@
 //! Sources: the places where objects are listed and read.
 //!
-//! Remote sources use the `object_store` crate. Their requests run on a separate runtime, and can start long before the
+//! Remote sources use the `object_store` crate. Their requests run on a separate runtime and can start long before the
 //! results are needed. Local files are opened on demand.
 
 mod delete;
@@ -71,7 +71,7 @@ pub struct Source {
 enum Kept {
     /// A local directory.
     Local(PathBuf),
-    /// A remote store that is listed page by page, and its first page, which was requested to check access.
+    /// A remote store that is listed page by page, and its first page, which was already requested to check access.
     Remote(Arc<dyn Pages>, Arc<Mutex<Option<Page>>>),
     /// Any other store, such as one in memory.
     Elsewhere,
@@ -102,7 +102,7 @@ impl Listed {
         &self.text[..self.name_len as usize]
     }
 
-    /// Returns the listed ETag. When the object is read, its ETag must still be the same.
+    /// Returns the listed ETag. The object's ETag must still be the same when the object is read.
     pub(super) fn condition(&self) -> Option<&str> {
         let e_tag = &self.text[self.name_len as usize..];
         (!e_tag.is_empty()).then_some(e_tag)
@@ -166,7 +166,7 @@ impl Source {
         match Place::parse(name)? {
             Place::Bucket(prefix) => {
                 let source = Self { key_of, ..Self::connect(name, prefix, network)? };
-                // Missing permissions, credentials or buckets are reported before any work is done.
+                // Report missing permissions, credentials or buckets before any work is done.
                 if let Kept::Remote(pages, first) = &source.kept {
                     let ask = Ask { prefix: source.listed_prefix(), ..Ask::default() };
                     let page = source.requests.wait(pages.page(&ask));
@@ -220,7 +220,7 @@ impl Source {
         })
     }
 
-    /// Returns a source for a whole store. The URLs of its objects begin with `url`.
+    /// Returns a source for a whole store. The URLs of the objects begin with `url`.
     pub fn over(store: Arc<dyn ObjectStore>, url: &str) -> Self {
         Self {
             store,
@@ -257,7 +257,7 @@ impl Source {
         self.requests.is_remote()
     }
 
-    /// Returns the path at which a key is listed.
+    /// Returns the path under which a key is listed.
     fn below<'a>(&self, key: &'a str) -> &'a str {
         key.strip_prefix(&self.key_prefix).unwrap_or(key)
     }
@@ -278,7 +278,7 @@ impl Source {
         }
     }
 
-    /// Returns the listed prefix, with a trailing slash.
+    /// Returns the prefix that is listed, with a trailing slash.
     fn listed_prefix(&self) -> String {
         self.prefix.as_ref().map_or(String::new(), |prefix| format!("{prefix}/"))
     }
@@ -354,7 +354,7 @@ impl Source {
         found.map(|entry| Ok(self.listed(&entry?, &mut directories))).collect()
     }
 
-    /// Adds the URL of an object that was requested by name to an error.
+    /// Adds the object's URL to an error about an object that was requested by name.
     fn unfound(&self, key: &str, error: StoreError) -> StoreError {
         match error {
             StoreError::Store(error) => {

@@ -1,7 +1,7 @@
 //! Targets: the operations that a dataset needs from its storage, and the files that are being written.
 //!
-//! A file is first *staged*: written where no reader sees it. Completing it makes the whole file visible at once. Any
-//! run that knows the [`Staged`] name of a file can complete or abort it. Both operations are idempotent.
+//! A file is first *staged*: written where no reader sees it. Completing the file makes all of it visible atomically.
+//! Any run that knows the [`Staged`] name of a file can complete or abort it. Both operations are idempotent.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -49,7 +49,7 @@ pub trait Target: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Fails when the file does not exist, is too short, or cannot be read.
+    /// Fails when the file does not exist, is shorter than the end of the range, or cannot be read.
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<bytes::Bytes, TargetError>;
 
     /// Returns the size of a file in bytes. Returns `None` if the file does not exist.
@@ -63,7 +63,7 @@ pub trait Target: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Fails when the directory cannot be listed. A directory that does not exist is empty.
+    /// Fails when the directory cannot be listed. A directory that does not exist is treated as empty.
     fn list(&self, directory: &str) -> Result<Vec<Stored>, TargetError>;
 
     /// Creates a file if it does not exist. If several runs create the file at the same time, only one gets
@@ -145,7 +145,7 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// Fails when the staged files cannot be listed.
     fn staged(&self) -> Result<Vec<Leftover>, TargetError>;
 
-    /// Deletes the note about a staged file that is visible or aborted, if the note exists.
+    /// Deletes the note about a staged file that is now visible or aborted, if the note exists.
     fn forget(&self, staged: &Staged);
 }
 
@@ -207,7 +207,7 @@ pub enum Staged {
     },
 }
 
-/// A file that is completely staged.
+/// A fully staged file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedFile {
     /// Key under which the file becomes visible.
@@ -222,7 +222,7 @@ pub struct StagedFile {
 
 /// A file that is being staged in a target.
 pub trait Stage: Write + Send {
-    /// Returns the name of the staged file, including the parts written so far.
+    /// Returns the name of the staged file. The name of an upload lists the parts written so far.
     fn staged(&self) -> Staged;
 
     /// Waits until all written bytes are durable.
@@ -340,7 +340,7 @@ pub enum TargetError {
         /// The reason.
         problem: String,
     },
-    /// A file does not have the size of the staged file.
+    /// A file differs in size from the staged file.
     #[error("{name} has {found} bytes instead of {expected}: it was not written by this program")]
     Foreign {
         /// Path or URL of the file.
@@ -450,7 +450,7 @@ pub enum Owner {
 ///
 /// # Errors
 ///
-/// Fails when the creator is still unknown after all attempts that `patience` allows. In that case, the file can still
+/// Fails when the creator is still unknown after all attempts that `patience` allows. In that case, the file may still
 /// appear.
 pub fn create_confirmed(
     target: &dyn Target,
@@ -478,7 +478,7 @@ pub(crate) fn create_confirmed_by(
         patience.wait(attempt);
         match create() {
             Ok(Created::Now) => return Ok(Owner::Ours),
-            // After an error, do not read the file back: it must also be durable, which only a create without an error
+            // After an error, do not read the file back: the file must also be durable, which only a successful create
             // ensures.
             Err(error) => last = Some(error),
             Ok(Created::Before) => match target.get(key) {

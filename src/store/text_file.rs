@@ -11,7 +11,7 @@ use crate::store::{Network, Place, Source, StoreError, open};
 /// Maximum window size of a zstd frame, as a base-2 logarithm: 128 MiB, the default limit of zstd.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
-/// Opens a text file and decompresses gzip or zstd data. `-` is standard input.
+/// Opens a text file and decompresses gzip or zstd data. `-` means standard input.
 ///
 /// # Errors
 ///
@@ -81,7 +81,7 @@ pub(crate) struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Returns a reader of lines of at most `limit` bytes each, separated by any of the given bytes.
+    /// Returns a reader for lines of at most `limit` bytes, separated by any of the given bytes.
     pub(crate) fn new(input: R, limit: usize, separators: &'static [u8]) -> Self {
         Self { input, limit, separators, number: 0, line: Vec::new() }
     }

@@ -1,4 +1,4 @@
-//! A local directory as a source. Keys are paths relative to it.
+//! A local directory as a source. Keys are paths relative to the directory.
 
 use std::fs::{self, DirEntry, File, Metadata, ReadDir};
 use std::io;
@@ -13,7 +13,7 @@ use crate::store::explain::describe;
 use crate::store::lister::Entry;
 use crate::store::open;
 
-/// Text that the names of all load balancer logs contain.
+/// A substring of the names of all load balancer logs.
 const LOG: &str = "_elasticloadbalancing_";
 
 /// Walks the files below a directory, following links.
@@ -186,7 +186,7 @@ pub(super) fn remove(
         Err(error) => return gone(error),
     };
     if metadata.is_symlink() {
-        // Removing the link would leave the log itself.
+        // Removing the link would not remove the log itself.
         return Err(refused(
             &path,
             io::Error::other("is a symbolic link: delete the file to which it points instead"),
@@ -198,7 +198,7 @@ pub(super) fn remove(
     fs::remove_file(&path).map_or_else(gone, |()| Ok(Removed::Now))
 }
 
-/// Returns the ETag of a file in the format of `object_store`: inode, modification time in microseconds, and size.
+/// Returns a file's ETag in the format that `object_store` uses: inode, modification time in microseconds, and size.
 fn e_tag(metadata: &Metadata) -> String {
     let modified = metadata.modified().ok();
     let since = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());

@@ -89,7 +89,7 @@ impl Web {
         Some(Self { kind: Kind::S3, bucket, key: decoded(&key.replace('+', " ")) })
     }
 
-    /// Parses a URL for any other server. The bucket is in the path, or is the first label of the host name.
+    /// Parses a URL of any other server. The bucket is in the path, or is the first label of the host name.
     pub fn beside(url: &str, bucket: &str) -> Option<Self> {
         let (host, path) = host_and_path(url)?;
         let in_host = host.strip_prefix(bucket).is_some_and(|rest| rest.starts_with('.'));
@@ -153,7 +153,7 @@ pub fn has_secret(text: &str) -> bool {
     })
 }
 
-/// Returns the probable meaning of an unsupported or malformed URL. Returns `None` if the text is not a URL.
+/// Returns what an unsupported or malformed URL probably means. Returns `None` if the text is not a URL.
 pub fn meant(name: &str) -> Option<String> {
     if let Some(rest) = name.strip_prefix("arn:") {
         let resource = rest.splitn(5, ':').nth(4).filter(|_| rest.contains(":s3:::"));

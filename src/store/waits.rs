@@ -24,7 +24,7 @@ pub(super) struct Waits(Arc<Mutex<BTreeMap<Arc<str>, State>>>);
 struct State {
     /// Number of requests without a complete response.
     open: usize,
-    /// Time at which data was last received or, if none was received, at which the first request began.
+    /// Time when data was last received, or when the first request began if no data has been received.
     last: Instant,
     /// Time of the last failed request, if no data has been received since.
     failed: Option<Instant>,

@@ -1,6 +1,6 @@
 //! Between runs of the real conversion, state is lost, restored from a backup, truncated or forged.
 //!
-//! The next run must report every partition whose claims do not account for its files, convert nothing into these
+//! The next run must report every partition whose claims do not account for its files, write nothing to these
 //! partitions, and convert everything else. After `repair` and another run, every row must be in the dataset exactly
 //! once, `verify` must have no findings, and one more run must write nothing.
 
@@ -97,7 +97,7 @@ impl Damage {
     }
 }
 
-/// A dataset, with its source and its history.
+/// A dataset with its source and history.
 struct History {
     world: World,
     random: Random,
@@ -136,7 +136,7 @@ fn delete_all(store: &InMemory, keys: &[String]) {
     }
 }
 
-/// Returns the number in the file name of a log entry.
+/// Returns the number in a log entry's file name.
 fn number(key: &str) -> usize {
     let name = key.rsplit('/').next().unwrap();
     name.split('.').next().unwrap().parse().unwrap()
@@ -322,7 +322,8 @@ impl History {
             }
             Damage::AbortForged => put(&store, &own(".aborted.json", &claim), "{}"),
             Damage::DoneForged => {
-                // If the claim is open, a forged marker makes it a done claim without files, which `verify` reports.
+                // If the claim is open, a forged marker turns it into a done claim without files, which `verify`
+                // reports.
                 if !all.contains(&own(".done.json", &claim)) {
                     return false;
                 }
@@ -344,7 +345,7 @@ impl History {
         true
     }
 
-    /// Forges a claim or copies a data file. Returns whether it was possible to do so.
+    /// Forges a claim or copies a data file. Returns whether this was possible.
     fn forge(&mut self, damage: Damage, claim: &str, logs: &[Vec<String>]) -> bool {
         let store = self.dataset();
         match damage {
@@ -490,7 +491,7 @@ impl History {
         verification.run().unwrap().findings
     }
 
-    /// Deletes orphan files of originals. Returns how many `verify` reported.
+    /// Deletes orphan originals files. Returns how many of them `verify` reported.
     fn clean(&mut self) -> usize {
         let mut orphans = self.verify();
         orphans.retain(|finding| finding.remedy == Remedy::Clean);
@@ -520,7 +521,7 @@ fn copy_of(file: &str) -> String {
     file.replace(".parquet", "-copy.parquet")
 }
 
-/// Runs a seed. Returns how often each kind of fault and damage occurred.
+/// Runs the test for one seed. Returns how often each kind of fault and damage occurred.
 fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
     let (name, damage) = Damage::ALL[(seed % Damage::ALL.len() as u64) as usize];
     let what = format!("ALB2PARQUET_SEED={seed}: {name}");
@@ -529,7 +530,7 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
     history.world.scheduler.state().removing = true;
     let runs = 2 + history.random.below(4);
     history.run_several(runs);
-    // Some kinds of damage require several claims, or an open entry that an interrupted run left.
+    // Some kinds of damage require several claims, or an open entry that an interrupted run left behind.
     while !history.damage(damage) {
         history.run_several(1);
     }
@@ -588,8 +589,8 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
     }
     assert!(failures.is_empty(), "{what}: {failures:?}");
     if !history.days_without_files().is_empty() {
-        // A removal that was lost deleted the rows of the objects in these claims. `verify` reports that the claims
-        // must be removed.
+        // A removal deleted the rows of the objects in these claims, but its record was lost. `verify` reports that the
+        // claims must be removed.
         history.count("claims without files");
         let is_of_backup = [Damage::ClaimsRestored, Damage::LastClaimLostWithMarkers];
         assert!(is_of_backup.contains(&damage), "{what}");
@@ -624,7 +625,7 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
     history.faults
 }
 
-/// Minimum count of each kind of fault and damage for the default number of seeds.
+/// Minimum number of occurrences of each kind of fault and damage, for the default number of seeds.
 const AT_LEAST: [(&str, u64); 7] = [
     ("error before a call", 5),
     ("error after a call", 5),
@@ -667,7 +668,7 @@ fn places(key: &str) -> [String; 6] {
         format!("copies/{key}"),
         format!("{key}.1"),
         format!("{above}/{next}/{name}"),
-        // AWS does not deliver an object on this day, so the end time determines the partition.
+        // AWS could not have delivered the object on this day, so the end time determines the partition.
         format!("{above}/{:02}/{name}", day.parse::<u32>().unwrap() + 7),
         format!("old/{name}"),
     ]

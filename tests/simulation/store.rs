@@ -57,7 +57,7 @@ pub(super) struct State {
     uploads: BTreeSet<(String, String)>,
     /// Current version and stamp of each source object, by key.
     versions: BTreeMap<String, (u64, u64)>,
-    /// Keys of source objects that are stored under a different extension.
+    /// Keys of source objects that are stored with a different extension.
     renamed: BTreeSet<String>,
     /// Keys of objects that have had more than one name. Copies are compared by size, so the dataset may contain any
     /// version of these objects.
@@ -79,7 +79,7 @@ pub(super) struct State {
 
 type Write = Box<dyn FnOnce(&InMemory) + Send>;
 
-/// The rates of faults per thousand calls.
+/// Fault rates per thousand calls.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rates {
     pub(super) crash: u64,
@@ -157,7 +157,7 @@ impl Scheduler {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Starts with the given number of actors, each of which waits for its turn.
+    /// Starts with the given number of actors, which all wait for their first turn.
     pub(super) fn start(&self, actors: usize) {
         let mut state = self.state();
         state.actors = (0..actors).map(|actor| (actor, 0)).collect();
@@ -275,7 +275,7 @@ impl State {
         Path::from(format!("{}{ending}", object.key))
     }
 
-    /// Renames a source object in one of the ways that log-copying tools do.
+    /// Renames a source object as a log-copying tool might.
     fn rename(&mut self, object: &Object) {
         let Some((version, stamp)) = self.versions.get(&object.key).copied() else { return };
         let path = self.path(object);
@@ -649,7 +649,7 @@ impl ObjectStore for SimStore {
             Ok(listed)
         });
         match listed {
-            // A stale listing would lack only new files. This omits random files, which is more general.
+            // A stale listing would lack only new files. Omitting random files is more general.
             Ok(mut listed) if lag => {
                 let mut state = self.scheduler.state();
                 let missing = state.random.below(500);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::store::limiter::pace::Pace;
 use crate::store::limiter::quota::Quota;
 
-/// All reads that have begun and whose objects no worker has taken yet.
+/// All reads that have begun but whose objects no worker has taken yet.
 #[derive(Debug)]
 pub(super) struct Admission {
     pub(super) pace: Pace,
@@ -19,17 +19,17 @@ pub(super) struct Admission {
     lanes: BTreeMap<LaneId, Lane>,
     /// The stores. A [`StoreId`] is an index into this list.
     stores: Vec<Store>,
-    /// Reads for which a worker waits.
+    /// Reads that a worker is waiting for.
     urgent: VecDeque<u64>,
     in_flight: usize,
-    /// Number and size of the reads that are in flight or in memory.
+    /// Number and total size of the reads that are in flight or in memory.
     held: usize,
     held_bytes: u64,
 }
 
 /// The index of a store.
 pub(super) type StoreId = usize;
-/// A sequence of reads, and the store that it reads from.
+/// The number of a read sequence, and the store that it reads from.
 pub(super) type LaneId = (u64, StoreId);
 
 /// A store, which throttles requests independently of the others.
@@ -94,7 +94,7 @@ impl Admission {
         })
     }
 
-    /// Returns the largest number of concurrent requests to the store that allows the fewest.
+    /// Returns the lowest limit on concurrent requests among the stores.
     pub(super) fn limit(&self, now: Duration) -> usize {
         let limits = self.stores.iter().map(|store| store.quota.limit(self.max_requests, now));
         limits.min().unwrap_or(self.max_requests)
@@ -121,8 +121,8 @@ impl Admission {
         number
     }
 
-    /// Records that a worker waits for a read. The read is admitted even if the window or the memory is full: other
-    /// reads may fill them for batches that make no progress, so waiting could cause a deadlock.
+    /// Records that a worker is waiting for a read. The read is admitted even if the window or the memory is full:
+    /// reads for batches that make no progress may have filled them, so waiting could cause a deadlock.
     pub(super) fn hurry(&mut self, number: u64) {
         if is_waiting(&self.reads, number) {
             self.urgent.push_back(number);
@@ -207,7 +207,7 @@ impl Admission {
         self.reads.is_empty() && self.lanes.is_empty() && self.held == 0
     }
 
-    /// Returns whether the store of a lane accepts another request.
+    /// Returns whether a lane's store accepts another request.
     fn has_room(&self, (_, store): LaneId, now: Duration) -> bool {
         let Store { quota, in_flight, .. } = &self.stores[store];
         *in_flight < quota.limit(self.max_requests, now)

@@ -9,24 +9,23 @@
 //!
 //! `rate` is the highest rate at which workers took objects in recent rounds. If workers wait for objects, they take
 //! the whole window once per latency, so the window grows by the factor [`MARGIN`] or more per round until the workers
-//! or the network are saturated. `latency` is the latency of an idle network, as in the congestion control BBR. If the
-//! latency that includes queueing were used, the window would grow without limit on a saturated network. Therefore, the
-//! lowest mean is kept. If no round confirms it for [`STALE`] seconds, it is measured again in one round with a quarter
-//! of the window.
+//! or the network are saturated. `latency` is the latency of an idle network, as in BBR congestion control. If it
+//! included queueing, the window would grow without limit on a saturated network. Therefore, the lowest mean is kept.
+//! If no round confirms it for [`STALE`] seconds, it is measured again in one round with a quarter of the window.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Factor by which the window exceeds the objects that arrive within one latency.
+/// Factor by which the window exceeds the number of objects that arrive within one latency.
 const MARGIN: f64 = 2.0;
 /// Workers take objects in bursts. The window contains the objects for this many additional seconds.
 const RESERVE: f64 = 0.05;
-/// Size of the window before anything is measured.
+/// Size of the window before the first measurement.
 const FIRST: usize = 64;
 /// Smallest and largest window.
 const SMALLEST: usize = 4;
 const LARGEST: usize = 1 << 17;
-/// Minimum duration of a round in seconds. A round takes at least one latency.
+/// Minimum duration of a round in seconds. A round lasts at least one latency.
 const ROUND: f64 = 0.05;
 /// Number of rounds for which a rate is remembered. Workers take no objects while they write files.
 const ROUNDS: usize = 20;
@@ -45,7 +44,7 @@ pub(super) struct Pace {
     round: Round,
     /// Rates of the last rounds, in objects per second.
     rates: VecDeque<f64>,
-    /// Latency of an idle network in seconds, and when a round confirmed it.
+    /// Latency of an idle network in seconds, and when a round last confirmed it.
     latency: Option<(f64, Duration)>,
     /// When the current measurement of the latency began.
     probe: Option<Duration>,
@@ -55,7 +54,7 @@ pub(super) struct Pace {
 struct Round {
     begun: Duration,
     taken: u32,
-    /// Sum and number of latencies.
+    /// Sum of the latencies, and their number.
     latencies: (f64, u32),
 }
 
@@ -73,7 +72,7 @@ impl Pace {
         self.rates.iter().copied().fold(0.0, f64::max)
     }
 
-    /// Returns the latency of an idle network in seconds, if it was measured.
+    /// Returns the latency of an idle network in seconds, if it has been measured.
     pub(super) fn latency(&self) -> Option<f64> {
         self.latency.map(|(latency, _)| latency)
     }

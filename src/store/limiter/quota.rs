@@ -1,5 +1,5 @@
 //! Adapts the number of concurrent requests to a store that throttles them, by AIMD (additive increase, multiplicative
-//! decrease): throttling halves the number, at most once per latency, and the number then recovers linearly.
+//! decrease): throttling halves the number, at most once per latency, and it then recovers linearly.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ const PAUSE: f64 = 0.1;
 /// The number of concurrent requests that a store accepts. All times are relative to the same instant.
 #[derive(Debug, Default)]
 pub(super) struct Quota {
-    /// The number after the last decrease, and when that was. `None` before the first decrease.
+    /// The number after the last decrease, and the time of that decrease. `None` before the first decrease.
     decreased: Option<(f64, Duration)>,
     /// When a request was last throttled.
     throttled: Option<Duration>,
 }
 
 impl Quota {
-    /// Returns the number of requests, of which there are at most `max`.
+    /// Returns the number of concurrent requests that the store accepts, at most `max`.
     pub(super) fn limit(&self, max: usize, now: Duration) -> usize {
         let Some((accepted, at)) = self.decreased else { return max };
         ((accepted + INCREASE * seconds(at, now)) as usize).clamp(1, max)
     }
 
     /// Records that a request was throttled or not answered in time, while `limit` requests were allowed and
-    /// `in_flight` were sent.
+    /// `in_flight` requests were pending.
     pub(super) fn throttle(&mut self, limit: usize, in_flight: usize, latency: f64, now: Duration) {
         self.throttled = Some(now);
         let pause = latency.max(PAUSE);

@@ -10,7 +10,7 @@ use super::*;
 /// The speed of a worker that reads from a disk: maximum objects and gzip bytes per second.
 const OBJECTS_PER_SECOND: f64 = 3_500.0;
 const BYTES_PER_SECOND: f64 = 85e6;
-/// Total size of the objects that a worker takes from a feed at once.
+/// Total size of the objects that a worker takes from a feed in one run.
 const RUN_BYTES: u64 = 512 << 10;
 const RUN_OBJECTS: u64 = 256;
 /// Larger objects are read in ranges of this size.
@@ -19,16 +19,16 @@ const RANGE: u64 = 8 << 20;
 #[derive(Debug, Clone)]
 struct World {
     workers: usize,
-    /// Latencies are uniformly distributed in the range from 0.75 to 1.25 times this value.
+    /// Latencies are uniformly distributed between 0.75 and 1.25 times this value.
     latency: f64,
     size: u64,
     /// Bytes per second, across all connections.
     bandwidth: f64,
     max_requests: usize,
     max_bytes: u64,
-    /// Times at which a store refuses one request in three.
+    /// Period during which a store refuses one request in three.
     throttles: std::ops::Range<f64>,
-    /// Whether the first lane reads from another store than the others, which alone refuses requests.
+    /// Whether the first lane reads from a separate store, which is then the only one to refuse requests.
     two_stores: bool,
     /// Additional latency of the first lane.
     slow_lane: f64,
@@ -60,7 +60,7 @@ impl World {
         1.0 / (1.0 / OBJECTS_PER_SECOND).max(self.unit() as f64 / BYTES_PER_SECOND)
     }
 
-    /// Returns the largest share of time for which the workers can be busy.
+    /// Returns the largest possible share of time that workers are busy.
     fn bound(&self) -> f64 {
         let demand = self.rate_of_worker() * self.workers as f64;
         let network = self.bandwidth / self.unit() as f64;
@@ -84,7 +84,7 @@ enum Event {
 /// Statistics for a period of time.
 #[derive(Debug, Default, Clone, Copy)]
 struct Seen {
-    /// Share of the time for which workers were busy.
+    /// Share of the time that workers were busy.
     busy: f64,
     most_in_flight: usize,
     most_bytes: u64,
@@ -101,7 +101,8 @@ struct Simulation {
     link_free: f64,
     random: u64,
     lanes: Vec<VecDeque<u64>>,
-    /// The lane that each worker takes from, how many objects of its run are left, and the read that it waits for.
+    /// For each worker: the lane that it takes from, the number of objects left in its run, and the read that it is
+    /// waiting for.
     workers: Vec<(usize, u64, Option<u64>)>,
     arrived: std::collections::HashSet<u64>,
     lane_of: HashMap<u64, usize>,
@@ -199,7 +200,7 @@ impl Simulation {
         self.seen.taken += 1;
         self.seen.first_lane += u64::from(lane == 0);
         self.workers[worker].2 = None;
-        // A run is decompressed at a fifth of its cost, then decoded and encoded.
+        // Decompression is a fifth of a run's cost; decoding and encoding follow.
         let run = (RUN_BYTES / self.world.size).clamp(1, RUN_OBJECTS);
         let cost = 1.0 / self.world.rate_of_worker();
         let cost = if run == 1 {
@@ -261,7 +262,7 @@ impl Simulation {
 /// Asserts that the workers are busy for 95 % of the time that the network allows.
 fn check(world: &World) {
     let mut simulation = Simulation::new(world.clone());
-    // A worker that takes few objects must be observed for longer.
+    // Workers that take few objects must be observed for longer.
     let time = if world.size < 1 << 20 { 1.5 } else { 5.0 };
     let warm = time + 20.0 * world.latency;
     let first = simulation.run_until(warm);
@@ -319,7 +320,7 @@ fn two_workers_have_enough_small_objects_in_flight_at_30_ms() {
     simulation.run_until(3.0);
     let seen = simulation.run_until(6.0);
     assert!(seen.taken as f64 / 3.0 > 6_650.0, "{seen:?}");
-    // 7,000 objects per second x 30 ms = 210, of which the reserve is a multiple.
+    // 7,000 objects per second x 30 ms = 210 objects. The reserve is a multiple of this.
     assert!((210..1_500).contains(&seen.most_in_flight), "{seen:?}");
     let fixed = World { max_requests: 64, ..World::new(2, 0.03, 8 << 10) };
     assert!(
@@ -337,7 +338,7 @@ fn a_saturated_network_is_not_flooded() {
     for minute in 0..3 {
         let seen = simulation.run_until(5.0 + 60.0 * f64::from(minute + 1));
         assert!(seen.busy > 0.95 * world.bound(), "{seen:?}");
-        // The network can contain 17 MB/s x 30 ms = 5 objects.
+        // The network can hold 17 MB/s x 30 ms = 5 objects.
         assert!(seen.most_in_flight < 160, "{seen:?}");
     }
 }

@@ -8,7 +8,7 @@ use crate::store::source::KeyOf;
 /// Suffix that sorts after every key with the same prefix.
 const LAST: char = '\u{10FFFF}';
 
-/// A directory, or the part of it whose keys come after a given key.
+/// A directory, or the part of it that comes after a given key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Region {
     /// The directory with a trailing slash, or empty for all keys.

@@ -84,7 +84,7 @@ impl Bucket {
 #[async_trait]
 impl Pages for Bucket {
     async fn page(&self, ask: &Ask) -> Result<Page, ListError> {
-        // Responses to concurrent requests arrive in a different order.
+        // Make responses to concurrent requests arrive in a different order.
         for _ in 0..hash(&(&ask.prefix, &ask.after, &ask.token)) % 3 {
             tokio::task::yield_now().await;
         }
@@ -148,7 +148,7 @@ fn bucket() -> impl Strategy<Value = BTreeSet<String>> {
     })
 }
 
-/// Selects directories at random, always the same ones for the same seed.
+/// Selects directories pseudorandomly: the same seed always selects the same ones.
 fn random_look(seed: u64) -> impl Fn(&str) -> Look + Sync {
     move |directory: &str| {
         if directory.is_empty() {
@@ -162,7 +162,7 @@ fn random_look(seed: u64) -> impl Fn(&str) -> Look + Sync {
     }
 }
 
-/// Number of requests that a search may send in addition to twice the number that the cheaper method needs.
+/// Number of requests that a search may send beyond twice the number that the cheaper method needs.
 const SLACK: u64 = 16;
 
 /// Lists a bucket with every method and compares the results. Returns the request counts of the search and of the

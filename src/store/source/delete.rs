@@ -1,4 +1,4 @@
-//! Deletes objects of a source, unless they have changed since they were proved.
+//! Deletes objects from a source, unless they have changed since they were proved restorable.
 
 use std::mem;
 use std::time::Duration;
@@ -21,9 +21,9 @@ const PAUSES: [Duration; 7] = [
     Duration::from_secs(10),
     Duration::from_secs(10),
 ];
-/// Error codes of objects that no longer exist.
+/// Error codes for objects that no longer exist.
 const ABSENT: [&str; 3] = ["NoSuchKey", "NoSuchVersion", "NotFound"];
-/// Error codes after which an object can be deleted in another attempt, once it has been checked again.
+/// Error codes after which another attempt may delete the object, once the object has been checked again.
 const TRANSIENT: [&str; 6] = [
     "InternalError",
     "SlowDown",
@@ -56,7 +56,7 @@ pub(crate) enum Deletion {
 }
 
 impl Source {
-    /// Returns the reason why objects of this source cannot be deleted, or `None` if they can.
+    /// Returns why objects in this source cannot be deleted, or `None` if they can.
     pub(crate) fn refuses_deletion(&self) -> Option<&'static str> {
         match (&self.kept, &self.bulk_delete) {
             (Kept::Local(_), _) | (_, Some(_)) => None,
@@ -122,7 +122,7 @@ impl Source {
     }
 }
 
-/// The objects of one request.
+/// The objects in one request.
 struct Batch<'a> {
     source: &'a Source,
     keys: &'a [String],
@@ -188,7 +188,8 @@ impl Batch<'_> {
         }
     }
 
-    /// Checks the open objects. Returns the indices of those that still exist and are unchanged.
+    /// Checks the objects that need another attempt. Returns the indices of the objects that still exist and are
+    /// unchanged.
     async fn check(&mut self) -> Vec<usize> {
         let is_open = |at: &usize| matches!(self.states[*at], State::Open { .. });
         let open: Vec<usize> = (0..self.states.len()).filter(is_open).collect();
