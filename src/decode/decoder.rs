@@ -390,7 +390,7 @@ fn with_ending(text: &Text, bounds: Bounds) -> &[u8] {
     &text[bounds.start as usize..end + ending]
 }
 
-/// Returns whether a reject contains the complete line, and the line ends with a line feed alone.
+/// Returns whether a reject contains the complete line, and the line ends with LF rather than CRLF.
 fn is_kept_whole(text: &Text, bounds: Bounds) -> bool {
     (bounds.end - bounds.start) as usize <= MAX_RAW && text[bounds.end as usize] == b'\n'
 }

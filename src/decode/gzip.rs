@@ -248,7 +248,7 @@ pub struct Stream {
 /// The content of a stream.
 enum Body {
     Text(Layer),
-    /// An object that is rejected as a whole, and its size, all of which counts as read.
+    /// An object that is rejected as a whole, and its size, which is counted as bytes read.
     Rejected(RawReject, u64),
 }
 

@@ -30,7 +30,7 @@ const WORDS: [&[u8]; 7] =
 
 impl Shape {
     /// Returns whether a value is known to match without calling [`Self::fits`]. This is true for nearly all values in
-    /// columns whose values do not repeat. The check is a single comparison per row instead of a call.
+    /// columns whose values do not repeat. It costs one comparison per row instead of a call.
     #[inline]
     pub(super) fn is_usual(self, value: &[u8]) -> bool {
         match self {
