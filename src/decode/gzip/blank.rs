@@ -7,7 +7,7 @@ use crate::decode::text_buffer::Text;
 /// Maximum number of runs of identical blank lines to hold back.
 ///
 /// Only this many runs at the end of an object are ignored. Editors and tools write far fewer. The limit bounds memory
-/// use even for an object that contains nothing but blank lines.
+/// use even for an object that contains only blank lines.
 const MAX_RUNS: usize = 1024;
 
 /// Blank lines, as runs of lines with the same line ending.
