@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut rejects = 0;
     for path in files(Path::new(&directory))? {
         let Some(path) = path.to_str() else { continue };
-        // Skip files whose names are not those of access logs.
+        // Skip files that are not named like access logs.
         if !Key::parse(path).is_ok_and(|key| key.partition.log_type == LogType::Access) {
             continue;
         }
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns all files below a directory.
+/// Returns all files in a directory and its subdirectories.
 fn files(directory: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {

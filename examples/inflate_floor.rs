@@ -1,5 +1,5 @@
-//! Decompresses every `.log.gz` file below a directory and discards the result. No conversion of the same files can
-//! take less than the elapsed time.
+//! Decompresses every `.log.gz` file under a directory and discards the result. The elapsed time is a lower bound for
+//! converting the same files.
 //!
 //! `cargo run --release --example inflate_floor -- DIRECTORY [--threads N] [--stream]`
 

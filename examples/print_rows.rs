@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns a column that Arrow can print. Without the feature `chrono-tz`, Arrow does not support named time zones.
+/// Returns a column that Arrow can print. Without its `chrono-tz` feature, Arrow does not support named time zones.
 fn printable(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     match column.data_type() {
         DataType::Timestamp(..) => {

@@ -192,8 +192,8 @@ fn converting_a_batch_again_changes_nothing() {
     assert_eq!(tree(&world.out()), before, "nothing is written");
 }
 
-/// A batch file may combine plans made at different times. No object is converted twice, even if several of the plans
-/// contain it.
+/// A batch file may combine plans made at different times. No object is converted twice, even if it is in several of
+/// the plans.
 #[test]
 fn overlapping_batches_convert_each_object_once() {
     let world = world();
@@ -250,7 +250,7 @@ fn failures_are_reported_with_their_batch() {
     assert_eq!(findings(&world), ["not_converted"], "one was rewritten, the other deleted");
 }
 
-/// Every object in a batch is counted once, whether it is converted, is skipped or fails.
+/// Every object in a batch is counted once, whether it is converted, is skipped, or fails.
 #[test]
 fn outcomes_account_for_all_objects() {
     let world = world();

@@ -28,7 +28,7 @@ fn world() -> World {
         let day = ["2025/07/18", "2025/07/19"][number % 2];
         world.put(&key_on(day, number), object);
     }
-    // Larger than a streamed segment, and too large to decompress at once.
+    // Larger than a streamed segment, and too large to decompress in one call.
     let large = gzip_at(good_lines(10_000), Compression::none());
     assert!(large.len() > 4 << 20);
     world.put(&key(1000), large);
@@ -106,7 +106,7 @@ fn rows_are_ordered_by_load_balancer_time_and_line() {
     assert_eq!(keys, expected);
 }
 
-/// Names sort by load balancer first, so objects of the same day are not adjacent in the listing.
+/// Names sort by load balancer first, so objects from the same day are not adjacent in the listing.
 #[test]
 fn all_load_balancers_of_a_partition_share_one_file() {
     let world = World::new();

@@ -1,5 +1,5 @@
-//! Endpoints set by environment variables, profiles and `--option`. Several loopback servers record requests, which
-//! show which endpoint was used. tests/endpoints.tsv lists the AWS endpoints by region.
+//! Endpoints set by environment variables, profiles and `--option`. Several loopback servers record requests to
+//! determine which endpoint was used. tests/endpoints.tsv lists the AWS endpoints by region.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -14,7 +14,7 @@ use crate::memory::{Memory, Reply, Request};
 use crate::server::command;
 use crate::support::{Run, good_lines, gzip, key_of, run_command};
 
-/// Returns small objects: `of_day` from each of `days` days.
+/// Returns small objects: `of_day` objects for each of `days` days.
 fn objects(days: usize, of_day: usize) -> Vec<(String, Vec<u8>)> {
     let key = |day: usize, number: usize| {
         let balancer = format!("my-lb-{}.50dc6c495c0c9188", number / 250);
@@ -31,7 +31,7 @@ fn run(server: &Memory, name: &str, out: &str, args: &[&str]) -> Run {
     run_command(&mut command(&server.address, &[&fixed[..], args].concat()))
 }
 
-/// Returns the last message about reads in a JSON log.
+/// Returns the last log message about reads from a JSON log.
 fn reads(run: &Run) -> Value {
     let lines = run.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut reads = lines.filter(|line| line["message"] == "reads");
@@ -79,7 +79,7 @@ fn a_store_that_throttles_a_third_of_all_requests_loses_nothing() {
                 if is_object { &of_objects } else { &of_others }.fetch_add(1, Ordering::SeqCst);
             let slow_down = "<Error><Code>SlowDown</Code></Error>".to_owned();
             let is_throttled = number < 300 && number % 3 == 0;
-            // The store is not throttled while the program checks whether it supports conditional creates.
+            // The store does not throttle requests while the program checks whether it supports conditional creates.
             let is_probe =
                 !request.is_read() && !request.is_list() && request.key.contains("dataset");
             if is_throttled && !is_probe { Reply::Other(503, slow_down) } else { Reply::Usual }

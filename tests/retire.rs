@@ -27,7 +27,7 @@ use crate::support::{
 
 const DELETE: [&str; 3] = ["--delete", "--yes", "--json"];
 
-/// Returns the text of objects with every kind of line, by key.
+/// Returns the text of each object by key. Together, the objects contain every kind of line.
 fn texts() -> BTreeMap<String, Vec<u8>> {
     let crlf: Vec<u8> = [Line::of(29).text(), Line::of(36).text()].join("\r\n").into_bytes();
     let odd = [b"not a line\n".to_vec(), good_lines(3), b"\n\n".to_vec(), crlf.clone()].concat();
@@ -121,7 +121,7 @@ fn every_deleted_object_can_be_restored_and_counts_as_retired() {
     assert!(fs::read_to_string(page).unwrap().contains("Retired objects"));
     let again = retire(&world, &DELETE).expect(0);
     assert_eq!((again.count("/deleted"), again.count("/deleted_before")), (0, 6));
-    // An object that returns unchanged is still the retired one.
+    // An object that reappears unchanged still counts as retired.
     let returned = world.put(&key(1), gzip(&texts()[&key(1)]));
     let convert = world.convert_with(&["--json"]);
     assert_eq!(convert.count("/objects/converted"), 0);
@@ -145,7 +145,7 @@ fn changed_damaged_unconverted_and_copied_objects_are_kept() {
     File::options().write(true).open(&changed).unwrap().set_modified(late).unwrap();
     world.put(&key(2), gzip(good_lines(21)));
     world.put(&key(6), gzip(&text));
-    // A copy of a converted object, in the directory of another day.
+    // A copy of a converted object, in the directory for another day.
     let copy = key(3).replace("2025/07/19", "2025/07/20");
     world.put(&copy, gzip(&text));
     let run = retire(&world, &DELETE).expect(0);
@@ -255,7 +255,7 @@ fn wrong_datasets_and_sources_are_refused_and_nothing_is_deleted() {
     run(world.path("").as_path(), &out).expect(3).says(&["is inside SOURCE"]);
     run(&out.join(ROWS), &out).expect(3).says(&["is inside --out"]);
     run(&source, &world.path("none")).expect(3).says(&["holds no dataset"]);
-    // A dataset that was converted from another directory with the same objects.
+    // A source with the same objects, but not the one from which the dataset was converted.
     let other = World::new();
     for (key, text) in texts() {
         other.put(&key, gzip(text));
@@ -300,7 +300,7 @@ fn a_recorded_proof_is_used_only_if_it_is_recent_and_nothing_changed() {
     assert_eq!(proved(&list(&["--proof-age", "7d"])), (0, 2));
     assert_eq!(proved(&list(&["--proof-age", "0s"])), (2, 0));
     assert_eq!(proved(&list(&[])), (2, 0));
-    // A proof with a time in the future, or of another claim, is not used.
+    // A proof is ignored if its time is in the future or if it is for another claim.
     for proof in tree(&world.out().join("_alb2parquet/proofs")).into_keys() {
         let path = world.out().join("_alb2parquet/proofs").join(proof);
         let text =

@@ -1,6 +1,6 @@
-//! Writes the logs of Classic Load Balancers: one line per request, or per connection to a TCP or SSL listener.
-//! As in AWS's deliveries, the objects are uncompressed text. Lines have 12 fields until June 2015 and 15 fields from
-//! August 2015 on. Objects from July 2015 contain lines of both kinds.
+//! Writes the logs of Classic Load Balancers: one line per request, or per connection to a TCP or SSL listener. As in
+//! AWS's deliveries, the objects are uncompressed text. Lines have 12 fields until June 2015 and 15 fields from August
+//! 2015 on. Objects from July 2015 contain both kinds of lines.
 
 use anyhow::Result;
 use chrono::NaiveDate;

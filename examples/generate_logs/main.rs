@@ -1,7 +1,7 @@
 //! Generates a tree of load balancer logs of any size from a seed. `--logs` selects the log types. By default, the tree
 //! contains only access logs. `--all-logs` adds the connection and health check logs for the same load balancers and
-//! times, and the logs of a Network Load Balancer and a Classic Load Balancer for each Application Load Balancer.
-//! The logs of a type are the same in every selection.
+//! times, and the logs of a Network Load Balancer and a Classic Load Balancer for each Application Load Balancer. The
+//! selection does not affect the contents of the selected logs.
 //!
 //! The output is a pure function of the arguments. Every object has a separate random generator, seeded with the run's
 //! seed and the object's position in the tree, so the output does not depend on the number of threads. Lines are
@@ -9,15 +9,15 @@
 //!
 //! The following properties make the logs realistic and about as compressible as real logs:
 //!
-//! - a few clients send most of the requests, over connections that each client keeps open for a while;
-//! - about sixty routes have ids, slugs and query strings, so that URLs vary but also repeat;
+//! - a few clients send most of the requests, over connections that they keep open for a while;
+//! - about sixty routes have IDs, slugs and query strings, so that URLs vary but also repeat;
 //! - durations are log-normal, sizes depend on the route, and status codes are mixed;
 //! - a small share of the requests are redirects, fixed responses, Lambda invocations, requests blocked by WAF,
 //!   timeouts, WebSockets and malformed requests;
-//! - trace and connection ids are random, as in real logs, and therefore do not compress.
+//! - trace and connection IDs are random, as in real logs, and therefore do not compress.
 //!
-//! The logs contain no real addresses. Clients have addresses in the private, shared and benchmarking ranges of IPv4
-//! and in the documentation range of IPv6. Host names are in the example domains.
+//! The logs contain no real addresses. Client addresses are from the private, shared and benchmarking IPv4 ranges and
+//! from the IPv6 documentation range. Host names are in the example domains.
 
 #![allow(clippy::print_stderr)] // a program, not the library
 
@@ -43,10 +43,10 @@ use rayon::prelude::*;
 struct Args {
     /// Directory to write `AWSLogs/` to.
     out: PathBuf,
-    /// Seed of the random generator.
+    /// Seed for the random number generator.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Number of accounts; the id of the second begins with a zero.
+    /// Number of accounts; the ID of the second begins with a zero.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
     accounts: u32,
     /// Number of regions per account.
@@ -61,7 +61,7 @@ struct Args {
     /// Number of days.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3660))]
     days: u32,
-    /// Number of objects per load balancer and day, spread over the five-minute windows of the day.
+    /// Number of objects per load balancer and day, spread over the day's five-minute windows.
     #[arg(long, default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     objects_per_day: u32,
     /// Number of rows per object.
@@ -228,7 +228,7 @@ impl Rng {
         (0..length).map(|_| char::from(letters[self.index(letters.len())])).collect()
     }
 
-    /// Appends a random id in the form 8-4-4-4-12.
+    /// Appends a random ID in the form 8-4-4-4-12.
     fn uuid(&mut self, out: &mut Vec<u8>) {
         for (at, digits) in [8, 4, 4, 4, 12].into_iter().enumerate() {
             if at > 0 {
@@ -239,7 +239,7 @@ impl Rng {
     }
 }
 
-/// A distribution over ranks in which the first ranks are the most likely: the n-th rank has the weight 1/(n + k).
+/// A distribution over ranks that favors the first ranks: the n-th rank has the weight 1/(n + k).
 #[derive(Debug)]
 struct Skew {
     /// Sum of the weights up to and including each rank.
@@ -247,7 +247,7 @@ struct Skew {
 }
 
 impl Skew {
-    /// Returns a distribution with `flatness` as k. A larger k makes the first weights more similar.
+    /// Returns a distribution with `flatness` as k. A larger k makes the weights of the first ranks more similar.
     fn new(ranks: usize, flatness: u64) -> Self {
         let sums = (1..=ranks as u64)
             .scan(0, |sum, rank| {
@@ -294,7 +294,7 @@ struct Client {
 
 /// Number of client addresses.
 const CLIENTS: usize = 20_000;
-/// Number of different ids for orders, products and other items.
+/// Number of different IDs for orders, products and other items.
 const NUMBERS: usize = 50_000;
 
 impl World {
@@ -569,7 +569,7 @@ impl Route {
                     out.extend_from_slice(world.slugs[world.slug_skew.draw(rng)].as_bytes());
                 }
                 Segment::Word => out.extend_from_slice(rng.pick(WORDS).as_bytes()),
-                // Half of the random ids occur more than once.
+                // Half of the random IDs occur more than once.
                 Segment::Uuid if rng.chance(5000) => {
                     Rng::at(&[world.seed, 2, world.number_skew.draw(rng) as u64]).uuid(out);
                 }
@@ -593,9 +593,9 @@ struct Balancer {
     region: &'static str,
     /// `app/name/id`
     resource: String,
-    /// Resource id of the Network Load Balancer: `net/name/id`.
+    /// Resource ID of the Network Load Balancer: `net/name/id`.
     network: String,
-    /// Resource id of the Network Load Balancer's TLS listener.
+    /// Resource ID of the Network Load Balancer's TLS listener.
     listener: String,
     /// Name of the Classic Load Balancer.
     classic: String,
@@ -751,7 +751,7 @@ struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Returns all objects in the order of the tree.
+    /// Returns all objects in tree order.
     fn all(args: &Args, balancers: &'a [Balancer]) -> Result<Vec<Self>> {
         let mut all = Vec::new();
         for balancer in balancers {
@@ -770,8 +770,8 @@ impl<'a> Object<'a> {
     }
 
     fn new(args: &Args, balancer: &'a Balancer, date: NaiveDate, index: u32) -> Self {
-        // The first window ends at midnight, so it contains the last minutes of the previous day. Like AWS, this uses
-        // the directory for the delivery time, not for the times of the requests.
+        // The first window ends at midnight, so it contains the last minutes of the previous day. Like AWS, this code
+        // chooses the directory by the delivery time, not by the request times.
         let window = i64::from(index) * 288 / i64::from(args.objects_per_day);
         let start_of_day = date.and_time(NaiveTime::MIN).and_utc();
         let end = start_of_day + TimeDelta::seconds(window * WINDOW);
@@ -837,8 +837,8 @@ impl<'a> Object<'a> {
         outputs.map(Output::finish).try_fold(Totals::default(), |sum, totals| Ok(sum + totals?))
     }
 
-    /// Returns an object's name without its prefix and ending. Names of Network Load Balancer objects do not contain a
-    /// node.
+    /// Returns an object's name without its prefix and extension. Names of Network Load Balancer objects do not contain
+    /// a node address.
     fn stem(&self, balancer: &str, end: i64, has_node: bool) -> String {
         let Balancer { account, region, nodes, .. } = self.balancer;
         let end = DateTime::from_timestamp(end, 0).unwrap_or_default().format("%Y%m%dT%H%MZ");
@@ -921,7 +921,7 @@ struct OtherLogs<'a> {
     fields: u8,
     rng: Rng,
     clock: Clock,
-    /// Ids of the connections that have been written.
+    /// IDs of the connections that have been written.
     seen: HashSet<[u8; 32]>,
 }
 
@@ -1105,7 +1105,7 @@ struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    /// Opens a connection of a kind that depends on a random number below 1000.
+    /// Opens a connection whose kind depends on a random number below 1000.
     fn open(
         kind: impl Fn(u64) -> &'static str,
         world: &'a World,
@@ -1113,7 +1113,7 @@ impl<'a> Connection<'a> {
         rng: &mut Rng,
     ) -> Self {
         let client = &world.clients[world.client_skew.draw(rng)];
-        // One address can have several user agents.
+        // One address may send several user agents.
         let agent = if rng.chance(1500) { rng.index(world.agents.len()) } else { client.agent };
         let kind = kind(rng.below(1000));
         let tls = match (kind, rng.below(100)) {
@@ -1279,7 +1279,7 @@ struct Row<'a> {
     stream_error: &'static str,
 }
 
-/// Request lines that are logged for requests that the load balancer could not parse.
+/// Request lines that the load balancer logs for requests it could not parse.
 const MALFORMED: [&str; 4] =
     ["- http://www.example.com:80- -", "- http://www.example.com:80- ", "- - -", "- - - "];
 
@@ -1331,7 +1331,7 @@ impl<'a> Row<'a> {
         request.extend_from_slice(version.as_bytes());
     }
 
-    /// Writes the trace id. If the client sent a trace id (`Root`), the load balancer adds its own (`Self`).
+    /// Writes the trace ID. If the client sent a trace ID (`Root`), the load balancer adds its own (`Self`).
     fn write_trace(&mut self, rng: &mut Rng) {
         let seconds = (self.time / 1_000_000) as u64;
         if rng.chance(400) {

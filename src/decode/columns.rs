@@ -23,12 +23,12 @@ use crate::decode::tokenizer::{Span, Spans};
 use crate::logs::form::{Token, Value};
 use crate::logs::schema::{Column, Field, Kind, Part, Shape, Stored};
 
-/// Indices of the lines that need special treatment, which a column finds while it appends their values.
+/// Indices of the lines that need special treatment, collected while a column appends their values.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Lines whose values are rejected.
     pub rejected: Vec<usize>,
-    /// Lines with a field that is not in its usual form. Includes every such line, but may also include others.
+    /// All lines with a field that is not in its usual form, and possibly other lines.
     pub unusual: Vec<usize>,
 }
 
@@ -54,7 +54,7 @@ pub trait ColumnBuilder: Send {
     fn finish(&mut self) -> ArrayRef;
 }
 
-/// Returns the builder for a column of a field.
+/// Returns the builder for a column that is derived from a field.
 pub fn builder(field: &Field, column: &Column) -> Box<dyn ColumnBuilder> {
     fn number<P: Parse + 'static>(token: Token) -> Box<dyn ColumnBuilder> {
         Box::new(NumberBuilder::<P>::new(token))

@@ -20,8 +20,8 @@ use crate::logs::schema::Table;
 /// Number of rejects at which [`Decoder::decode`] stops. Without a limit, rejects could need far more memory than their
 /// text: a two-byte line can become a reject of a hundred bytes. The last tile may exceed the limit.
 pub const MAX_REJECTS: usize = 16 << 10;
-/// Limit on the total size of rejected lines in bytes. [`Decoder::decode`] stops at the end of the tile in which it
-/// reaches the limit.
+/// Total size of rejected lines and original lines, in bytes, at which [`Decoder::decode`] stops. Decoding stops at the
+/// end of a tile, so the total may be larger.
 const MAX_REJECT_BYTES: usize = 4 << 20;
 /// Number of rows at which [`Decoder::decode`] stops. Without a limit, a batch of short lines could be several times as
 /// large as its text.
@@ -75,7 +75,7 @@ pub struct DecodedSegment {
     pub rows: u64,
     /// Lines that were rejected. Their line numbers and byte offsets are relative to the segment.
     pub rejects: Vec<Reject>,
-    /// Forms of the lines.
+    /// How the lines are written.
     pub written: Vec<WrittenLines>,
     /// Whether this is the object's last segment and the object does not end with a line feed.
     pub unterminated: bool,
@@ -85,7 +85,7 @@ pub struct DecodedSegment {
     pub notes: Vec<Note>,
 }
 
-/// Total size of the rejects and the originals from one call to [`Decoder::decode`].
+/// Number of rejects, and the total size of rejects and originals, from one call to [`Decoder::decode`].
 #[derive(Default)]
 struct KeptSize {
     rejects: usize,
@@ -296,7 +296,7 @@ impl Decoder {
     }
 
     /// Adds the forms of the tile's lines to `outcome`. `unusual` contains the indices of lines that may not have the
-    /// usual form. `removed` contains the rejected lines that are not complete in the rejects.
+    /// usual form. `removed` contains the rejected lines that cannot be restored from their rejects.
     fn find_forms(
         &mut self,
         text: &Text,
@@ -390,7 +390,7 @@ fn with_ending(text: &Text, bounds: Bounds) -> &[u8] {
     &text[bounds.start as usize..end + ending]
 }
 
-/// Returns whether a reject contains the complete line, and the line ends with a lone line feed.
+/// Returns whether a reject contains the complete line, and the line ends with LF rather than CRLF.
 fn is_kept_whole(text: &Text, bounds: Bounds) -> bool {
     (bounds.end - bounds.start) as usize <= MAX_RAW && text[bounds.end as usize] == b'\n'
 }

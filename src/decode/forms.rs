@@ -1,8 +1,8 @@
 //! Finds the forms of lines, so that their text can be restored from the rows.
 //!
-//! Nearly all lines have the usual form of their table, which the columns check while they read the fields. For any
-//! other line, this module finds a form that reproduces the line from the values of its row. If there is none, it keeps
-//! the bytes of the line.
+//! Nearly all lines have their table's usual form, which the columns check while they read the fields. For any other
+//! line, this module finds a form that reproduces the line from the values of its row. If there is no such form, it
+//! keeps the bytes of the line.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub enum Written {
 pub struct WrittenLines {
     /// Number of the first line, relative to the segment, from 1.
     pub line_number: u64,
-    /// Number of lines, without the rejects among them.
+    /// Number of lines, excluding any rejects between them.
     pub lines: u64,
     /// How they are written.
     pub written: Written,
@@ -59,11 +59,11 @@ pub(crate) fn push(all: &mut Vec<WrittenLines>, line_number: u64, lines: u64, wr
 pub(crate) struct Forms {
     writer: Writer,
     grammar: Grammar,
-    /// The last form that was found.
+    /// The form that was found last.
     last: Arc<str>,
 }
 
-/// A row of the columns that are being built.
+/// A row in the columns that are being built.
 struct Built<'a> {
     columns: &'a [FieldColumn],
     row: usize,
@@ -95,7 +95,7 @@ impl Forms {
         Written::Form(Arc::clone(&self.last))
     }
 
-    /// Returns a form that reproduces a line, and the number of its fields.
+    /// Returns a form that reproduces a line, and the number of fields in the line.
     fn form(&self, line: &[u8], row: &impl Row) -> Option<(String, usize)> {
         let line = line.strip_suffix(b"\n")?;
         let (line, ending) = match line.strip_suffix(b"\r") {

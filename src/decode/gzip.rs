@@ -70,7 +70,7 @@ pub struct Segment {
     pub crc32: Option<u32>,
     /// Notes about the object that were found in this segment.
     pub notes: Vec<Note>,
-    /// Bytes of a line that is longer than a segment, or of a part of it. The last part includes a line ending.
+    /// All or part of a line that is longer than a segment. The last part includes a line ending.
     pub long_line: Vec<u8>,
     /// Whether the last line had no line ending. Set in the object's last segment.
     pub unterminated: bool,
@@ -97,7 +97,7 @@ pub enum Note {
     GzipInGzip,
     /// Zero bytes or line endings follow a gzip member; they are skipped.
     Padding,
-    /// The object is uncompressed text, although load balancers deliver its log as gzip.
+    /// The object is uncompressed text, although load balancers deliver this log type as gzip.
     PlainText,
 }
 
@@ -160,10 +160,11 @@ impl Whole {
     /// Appends the lines of an object and returns true. If the object must be streamed, appends nothing and returns
     /// false.
     ///
-    /// libdeflate stops after the first member without reporting its position. But it verifies the uncompressed size,
-    /// which is the last four bytes of that member (RFC 1952, 2.3.1). So if these four bytes end the object and occur
-    /// nowhere else after the header, the member ends where the object ends, and no data follows it. The four bytes may
-    /// also occur elsewhere by chance, so one object in several thousand is streamed unnecessarily.
+    /// libdeflate stops after the first member without reporting where the member ends. But it verifies the
+    /// uncompressed size, which is stored in the last four bytes of that member (RFC 1952, 2.3.1). So if these four
+    /// bytes end the object and occur nowhere else after the header, the member ends where the object ends, and no data
+    /// follows it. The four bytes may also occur elsewhere by chance, so about one object in several thousand is
+    /// streamed unnecessarily.
     pub fn inflate(&mut self, object: usize, gzip: &[u8], decompressed: &mut Decompressed) -> bool {
         let Some((before, [crc32 @ .., b0, b1, b2, b3])) = gzip.split_last_chunk::<8>() else {
             return false;
@@ -232,7 +233,7 @@ pub struct Stream {
     ended: bool,
     /// CRC-32 of the text so far.
     crc: libdeflater::Crc,
-    /// Notes that no segment has returned yet.
+    /// Notes that have not been returned in a segment yet.
     notes: Vec<Note>,
     /// Whether the last line has no line ending.
     unterminated: bool,
@@ -247,7 +248,7 @@ pub struct Stream {
 /// The content of a stream.
 enum Body {
     Text(Layer),
-    /// An object that is rejected as a whole, and its size, which counts as read.
+    /// An object that is rejected as a whole, and its size, which is counted as bytes read.
     Rejected(RawReject, u64),
 }
 
@@ -489,7 +490,8 @@ impl Stream {
                 (0, None)
             }
             End::Full => {
-                // If every line may be open, cut after the lines, because a cut before them would make no progress.
+                // If the cut would be before all lines, cut after them instead. Otherwise the stream would make no
+                // progress.
                 let cut = match cut::before_open_line(text, lines) {
                     0 => lines,
                     cut => cut,
@@ -563,7 +565,7 @@ impl Stream {
     }
 }
 
-/// A line that is longer than a segment, as far as it has been read.
+/// The part that was read so far of a line that is longer than a segment.
 struct LongLine {
     reject: RawReject,
     bytes: u64,

@@ -1,7 +1,7 @@
 //! Inspects one object in detail.
 //!
-//! Reads the object as a conversion would, and collects the properties of its key and its first bytes, the number of
-//! fields in its lines, the first rows and the first rejects.
+//! Reads the object as a conversion would. Collects properties of its key and its first bytes, field counts, the first
+//! rows and the first rejects.
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
@@ -21,7 +21,7 @@ use crate::logs::schema::{LogType, Table};
 
 /// Number of lines from which to detect the log type.
 const FIRST: usize = 8;
-/// Binary formats and the bytes that they begin with. Objects in these formats contain no lines.
+/// Binary formats and their first bytes. Objects in these formats contain no lines.
 const BINARY: [(&[u8], &str); 6] = [
     (b"PAR1", "Parquet"),
     (b"\x28\xb5\x2f\xfd", "Zstandard data"),
@@ -39,14 +39,14 @@ pub struct Inspection {
     object: Box<dyn Read + Send>,
 }
 
-/// Properties of an object according to its key and its first bytes.
+/// Properties of an object that are derived from its key and its first bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
     /// Key of the object, or the known part of the key; empty for a stream.
     pub key: String,
-    /// Parts of the key, or of the name alone; `None` if it is not a log's name.
+    /// Parts of the key or, if only the name is known, of the name. `None` if it is not the name of a log.
     pub named: Option<Named>,
-    /// Why the key is not a log's key.
+    /// Why the key is not a valid log key.
     pub mismatch: Option<String>,
     /// Format of the object.
     pub format: ObjectFormat,
@@ -56,7 +56,7 @@ pub struct About {
     pub determined_by: DeterminedBy,
 }
 
-/// How many rows and rejects of an object to return.
+/// Limits on the number of rows and rejects to return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum number of rows.
@@ -72,7 +72,7 @@ pub struct Inspected {
     pub about: About,
     /// What the object contains, if recognized, instead of lines of its log type.
     pub foreign: Option<Foreign>,
-    /// Counts of what was read.
+    /// Counts of the lines, rows and bytes that were read.
     pub counts: Counts,
     /// Number of rejects by reason code.
     pub rejects: BTreeMap<&'static str, u64>,
@@ -100,7 +100,7 @@ pub struct Named {
     pub region: String,
     /// Day of the partition; `None` if `convert` skips the object.
     pub day: Option<String>,
-    /// Resource ID of the load balancer, such as `app/<name>/<id>`. The name of a Classic Load Balancer.
+    /// Resource ID of the load balancer, such as `app/<name>/<id>`, or the name of a Classic Load Balancer.
     pub load_balancer: String,
     /// End of the window that the object covers, `yyyy-mm-ddThh:mmZ`.
     pub end_time: String,
@@ -118,7 +118,7 @@ pub enum DeterminedBy {
     Name,
     /// From the first lines.
     Lines,
-    /// By default: access logs, because the type could not be detected.
+    /// The default: access logs, because the type could not be detected.
     Default,
 }
 
@@ -137,8 +137,8 @@ pub enum ObjectFormat {
 }
 
 impl Inspection {
-    /// Reads the first bytes of an object. Unless `log_type` specifies it, the log type is determined from the name, or
-    /// else from the first lines.
+    /// Reads the first bytes of an object. If `log_type` is `None`, the log type is determined from the name or,
+    /// failing that, from the first lines.
     ///
     /// # Errors
     ///

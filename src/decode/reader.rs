@@ -127,7 +127,7 @@ impl Reader {
         Counts { members: self.stream.members(), ..self.counts }
     }
 
-    /// Returns the notes about the object so far.
+    /// Returns the notes about the object that were collected so far.
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }

@@ -15,11 +15,11 @@ use crate::decode::tokenizer::{self, Fields, Grammar, Span};
 use crate::logs::reject::{Reason, Reject};
 use crate::logs::schema::LogType;
 
-/// Number of lines to check. All of them must be of the same kind.
+/// Number of lines to check. All of them must contain the same kind of content.
 const FIRST: usize = 8;
-/// Number of different kinds of values that identify a line as a log line with selected fields.
+/// Minimum number of different kinds of values that identify a line as a log line with selected fields.
 const KINDS: usize = 2;
-/// Number of field names that identify a line as a header.
+/// Minimum number of field names that identify a line as a header.
 const NAMES: usize = 3;
 /// Maximum length in bytes of a field separator in a log delivery
 /// (<https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateDelivery.html>).
@@ -35,12 +35,11 @@ const SEPARATORS: [(&str, &str); 4] =
 pub enum Foreign {
     /// Lines of another log type.
     Log(LogType),
-    /// JSON, a format in which CloudWatch can deliver logs.
+    /// JSON, one of CloudWatch's delivery formats.
     Json,
-    /// The W3C extended log file format (<https://www.w3.org/TR/WD-logfile.html>), in which CloudWatch can also deliver
-    /// logs.
+    /// The W3C extended log file format (<https://www.w3.org/TR/WD-logfile.html>), also a CloudWatch delivery format.
     W3c,
-    /// Parquet, in which CloudWatch can also deliver logs.
+    /// Parquet, also a CloudWatch delivery format.
     Parquet,
     /// UTF-16 text, as some Windows tools save it.
     Utf16,
@@ -62,7 +61,7 @@ pub struct Separator {
 }
 
 impl Separator {
-    /// Returns a separator. Returns `None` if `text` is too long, contains bytes that can be part of a value, or
+    /// Returns a separator. Returns `None` if `text` is too long, contains bytes that may be part of a value, or
     /// consists only of spaces.
     fn new(text: &[u8]) -> Option<Self> {
         let is_value = |byte: &u8| byte.is_ascii_alphanumeric() || b"\"-".contains(byte);
@@ -127,7 +126,7 @@ impl fmt::Display for Foreign {
 }
 
 impl Foreign {
-    /// Returns what the user can do about an object with this content.
+    /// Returns advice for the user on handling an object with this content.
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Separated(_) | Self::ChosenFields | Self::Header => {
@@ -225,13 +224,13 @@ fn time_end(line: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Returns whether log lines have omitted or reordered fields. This is true if most lines have a rejected value that
-/// belongs in another column, or if all lines have the same number of fields and too few of them.
+/// belongs in another column, or if all lines have the same number of fields and this number is too small.
 fn have_chosen_fields(named: LogType, lines: &[&[u8]]) -> bool {
     let table = named.table();
     let mut decoder = Decoder::new(table);
     let (mut moved, mut lengths) = (0, Vec::new());
     for line in lines {
-        // For an invalid line, this contains only the fields before the fault.
+        // For an invalid line, `fields` contains only the fields before the fault.
         let mut is_whole = true;
         let fields = Fields::of(line, Grammar::of(table)).map_while(|field| {
             is_whole &= field.is_ok();
@@ -250,7 +249,7 @@ fn have_chosen_fields(named: LogType, lines: &[&[u8]]) -> bool {
                 let mut rejected = std::iter::once(first).chain(rejected);
                 moved += usize::from(rejected.any(|(_, field)| Kind::of(value(field)).is_some()));
             }
-            // The number of fields before a fault is not the number of fields that were delivered.
+            // If the line has a fault, the fields before it are not all the fields that were delivered.
             None if is_whole => lengths.push(fields.len()),
             None => {}
         }

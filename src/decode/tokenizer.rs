@@ -129,7 +129,7 @@ pub struct Grammar {
     pub required: usize,
     /// Number of fields that the table describes. The rest of a line is one additional field, unchanged.
     pub known: usize,
-    /// What quotes in a line mean.
+    /// How quotes in a line are interpreted.
     pub quotes: Quotes,
 }
 
@@ -452,7 +452,7 @@ fn position(at: usize) -> u32 {
     at as u32
 }
 
-/// Position of a line, and the field count and the end of its copy.
+/// Position of a line, followed by the field count and the end of its copy.
 type Copied = (Bounds, u32, u32);
 
 /// Parses one line byte by byte. If it is valid, copies it in regular form to the end of `text`.

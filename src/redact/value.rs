@@ -17,21 +17,21 @@ pub(super) fn truncated(address: &str) -> Option<String> {
     Some(network.to_string())
 }
 
-/// Returns the /48 of an address, or a shorter prefix if the first 48 bits contain an IPv4 address.
+/// Returns the /48 prefix of an address, or a shorter prefix if the first 48 bits contain an IPv4 address.
 ///
 /// With network-specific NAT64 prefixes (RFC 6052), a /48 contains at most the /16 of the IPv4 address. IPv4 addresses
 /// in the last 64 bits (RFC 4291, ISATAP) are removed.
 fn of_v6(address: Ipv6Addr) -> Ipv6Addr {
     let host = Ipv6Addr::from_bits(0xff);
     match address.segments() {
-        // The /24 of the IPv4 address is kept after a well-known 96-bit prefix: mapped (RFC 4291), translated (RFC
-        // 2765) or NAT64 (RFC 6052).
+        // Well-known 96-bit prefixes, after which the /24 of the IPv4 address is kept: mapped (RFC 4291), translated
+        // (RFC 2765) and NAT64 (RFC 6052).
         [0, 0, 0, 0, 0, 0xffff, ..]
         | [0, 0, 0, 0, 0xffff, 0, ..]
         | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
             Ipv6Addr::from_bits(address.to_bits() & !host.to_bits())
         }
-        // 6to4 (RFC 3056): the IPv4 address is in the second and third group.
+        // 6to4 (RFC 3056): the IPv4 address is in the second and third groups.
         [0x2002, high, low, ..] => Ipv6Addr::new(0x2002, high, low & 0xff00, 0, 0, 0, 0, 0),
         // Teredo (RFC 4380): the server's IPv4 address starts in the third group, and the client's IPv4 address is in
         // the last two groups.

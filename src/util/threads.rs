@@ -7,7 +7,7 @@ use std::thread;
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-/// Recorded panics that have not been reported yet: the message without and with the panic's location.
+/// Recorded panics that have not been reported yet. Each is a pair of messages: without and with the panic's location.
 static PANICS: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
 /// Calls `work` concurrently on `count` threads, including the current one, and returns the results. If the system

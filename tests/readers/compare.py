@@ -10,7 +10,7 @@ Two parsers that share no code with alb2parquet read the objects in SOURCE:
   remaining lines are counted by reason.
 
 pyarrow, DuckDB and Polars read the dataset with its partition columns. Every column of every row and reject is
-compared: NULL differs from the empty string, doubles are compared by their bits, and timestamps by their microseconds.
+compared: NULL differs from the empty string, doubles are compared bit by bit, and timestamps to the microsecond.
 pyarrow must find statistics for every double column. Exits with 1 if anything differs.
 """
 
@@ -188,7 +188,7 @@ def read_with_polars(directory):
 
 
 def without_statistics(dataset):
-    """Yields the column chunks with doubles for which pyarrow returns no minimum and maximum.
+    """Yields the double column chunks for which pyarrow returns no minimum and maximum.
 
     pyarrow ignores statistics whose column order it does not know.
     """
@@ -281,7 +281,7 @@ def compare(name, expected, reader, directory):
 def differences(session, columns):
     """Describes the rows that exist only in the expected table, and the rows that exist only in the actual table.
 
-    Both results are lines of text: the number of rows and a few examples.
+    Each result consists of lines of text: the number of rows and a few examples.
     """
     found = []
     for what, left, right in [("missing", "expected", "actual"), ("surplus", "actual", "expected")]:

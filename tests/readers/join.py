@@ -2,7 +2,7 @@
 
     scripts/python-env, then: target/python/bin/python tests/readers/join.py DATASET TOTALS
 
-Runs the page's SQL with DuckDB over DATASET, and compares the result with `troubled_connections` in TOTALS, the JSON
+Runs the page's SQL on DATASET with DuckDB, and compares the result with `troubled_connections` in TOTALS, the JSON
 that `scripts/make-sample --totals` prints.
 """
 

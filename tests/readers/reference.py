@@ -1,7 +1,7 @@
 """A slow and simple parser for log objects, which serves as a reference for alb2parquet.
 
-It implements the documented rules for lines, and is independent of the program's code. It shares only the files in
-`schemas/` with the program, which define the columns of each field and their types.
+It implements the documented rules for lines and shares no code with the program. Both read the files in `schemas/`,
+which define the columns of each field and their types.
 """
 
 import dataclasses
@@ -92,7 +92,7 @@ INTEGER = re.compile(r"-?\d+", re.ASCII)
 DECIMAL = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 EPOCH = datetime.datetime(1970, 1, 1)
 
-# Lines that a CSV reader parses correctly if the delimiter is a space.
+# Lines that a CSV reader parses correctly with a space as the delimiter.
 REGULAR_LINE = re.compile(r'(?:[^" ]+|"[^"]*")(?: (?:[^" ]+|"[^"]*"))*')
 # The same for logs in which quotes are part of the values.
 UNQUOTED_LINE = re.compile(r"[^ ]+(?: [^ ]+)*")
@@ -196,7 +196,7 @@ def parse_object(job):
     if text.startswith(BYTE_ORDER_MARK):
         offset = len(BYTE_ORDER_MARK)
     if damage is None:
-        # Blank lines at the end are ignored. (The program limits how many, but no real object reaches the limit.)
+        # Trailing blank lines are ignored. (The program limits how many, but no real object reaches the limit.)
         end = len(text)
         while blank := re.search(rb"(?:^|(?<=\n))(?:\r?\n|\r)\Z", text[offset:end]):
             end -= len(blank[0])
@@ -256,7 +256,7 @@ def simply_inflated(data):
 
 
 def inflate(data):
-    """Returns an object's text, its damage or None, and the data of the resulting reject or None."""
+    """Returns an object's text, its damage (or None), and the data of the resulting reject (or None)."""
     damage, behind, depth = None, None, 0
     while True:
         # An object that ends right after a header is empty: with the shortest possible end appended, it decompresses to
@@ -291,7 +291,7 @@ def is_clean(line):
 
 
 def inflate_members(data, below, behind):
-    """Returns the text of all gzip members, the damage or None, and the data after the members.
+    """Returns the text of all gzip members, the damage (or None), and the data after the members.
 
     `below` and `behind` are the damage and the trailing data of the enclosing gzip level, if there is one.
     """
@@ -376,7 +376,7 @@ def split_fields(line, known, log):
             return fields, line[at:]
         if line[at] == '"' and not literal_quotes:
             end = line.find('"', at + 1)
-            # A quote after a backslash is part of the value, unless the field would not end otherwise.
+            # A quote after a backslash is part of the value, unless the field would otherwise have no closing quote.
             unescaped = re.compile(r'(?<!\\)"').search(line, at + 2) if escaped_quotes and end > at + 1 else None
             end = unescaped.start() if unescaped else end
             if end < 0:

@@ -1,4 +1,4 @@
-//! The dictionary of a text column: looks up the index of a value by the bytes of its field.
+//! The dictionary of a text column: maps the bytes of a field to the index of its value.
 
 use std::mem;
 use std::ops::Range;
@@ -20,7 +20,7 @@ const SLOTS: usize = 64;
 const PROBES: usize = 8;
 /// Number of entries in the cache of recent long values.
 const RECENT: usize = 1024;
-/// Number of distinct values after which interning stops unless values have repeated.
+/// Number of distinct values above which interning stops if values rarely repeat.
 const TRIAL: usize = 512;
 
 /// Distinct values in order of their first appearance.
@@ -66,7 +66,7 @@ impl Default for FieldDictionary {
 }
 
 impl FieldDictionary {
-    /// Returns an empty dictionary. If `shape` is given, it rejects values that do not match.
+    /// Returns an empty dictionary. If `shape` is given, the dictionary rejects values that do not match it.
     pub(super) fn of_shape(shape: Option<Shape>) -> Self {
         Self { shape, ..Self::default() }
     }
@@ -102,7 +102,7 @@ impl FieldDictionary {
         }
     }
 
-    /// Appends a distinct value and returns its index, unless it does not match the shape.
+    /// Appends a distinct value and returns its index. Returns [`REJECTED`] if the value does not match the shape.
     #[inline]
     fn push(&mut self, value: &[u8]) -> i32 {
         if self.shape.is_none_or(|shape| shape.fits(value)) {
@@ -171,8 +171,8 @@ impl FieldDictionary {
 
     /// Returns the index of the value that `read` extracts from a field. Equal fields must have equal values.
     ///
-    /// Nearly every field is short and already in its first slot. So this function only computes a hash and compares
-    /// one slot, with branches that are easy to predict.
+    /// Nearly every field is short and already in its first slot, so this function only computes a hash and compares
+    /// one slot. Its branches are easy to predict.
     #[allow(clippy::inline_always)] // so that the loop over a tile does not reload the table
     #[inline(always)]
     fn index(
@@ -224,7 +224,7 @@ impl FieldDictionary {
         }
     }
 
-    /// Searches the slots in which a field may be.
+    /// Searches the slots that may contain a field.
     fn find(&self, wanted: Slot) -> Search {
         let first = self.first_slot(wanted);
         for at in first..first + PROBES {
@@ -283,7 +283,7 @@ impl FieldDictionary {
         (stamp - self.base) as i32 + NULL
     }
 
-    /// Returns the index of a value of any length. This is fastest for long values.
+    /// Returns the index of a value of any length. Optimized for long values.
     ///
     /// Hashes all bytes of the value only if it differs from the last value with the same [`sample`].
     #[inline(never)]
@@ -325,11 +325,11 @@ impl FieldDictionary {
     }
 }
 
-/// The result of searching for a field: the index of a slot.
+/// The result of searching for a field, with the index of its slot or of a free slot.
 enum Search {
     Found(usize),
     Free(usize),
-    /// Other fields occupy all slots that the field can be in.
+    /// Other fields occupy every slot that could contain the field.
     Full,
 }
 
@@ -395,7 +395,7 @@ fn sample(value: &[u8]) -> usize {
 
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Numbers of bytes at the start and at the end of a field that are compared.
+/// Number of bytes to compare at the start and at the end of a field.
 const HEAD: usize = size_of::<u128>();
 const TAIL: usize = size_of::<u64>();
 /// Masks, by field length, that keep a field's first bytes and clear the bytes after the field.
@@ -507,8 +507,8 @@ mod tests {
         assert!(dictionary.base < 10);
     }
 
-    /// All fields have the same hash: the bits of the last eight bytes change together with the bits that the hash XORs
-    /// them with.
+    /// All fields have the same hash: in the hash, each difference in the last eight bytes cancels out a difference in
+    /// other bytes.
     #[test]
     fn colliding_fields_are_distinguished() {
         let mut fields = Vec::new();

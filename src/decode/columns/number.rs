@@ -11,7 +11,7 @@ use crate::decode::tokenizer::{self, Span, Spans};
 use crate::logs::form::{self, Style, Token, Value};
 use crate::util::arena::renew;
 
-/// Initial capacity in bytes for a number as text.
+/// Initial capacity in bytes of the buffer for a formatted number.
 const MAX_USUAL: usize = 32;
 
 /// The error for text that is not a value of the column.
@@ -34,7 +34,7 @@ pub(crate) trait Parse: Send + Default {
     ) -> Result<Option<<Self::Type as ArrowPrimitiveType>::Native>, Rejected>;
 
     /// Parses a field in the most common form. Also returns whether the field is written in the given style, which is
-    /// the usual one of the column. Returns `None` if the field has another form.
+    /// the column's usual style. Returns `None` if the field has another form.
     fn quick(
         &mut self,
         text: &[u8],
@@ -66,7 +66,7 @@ pub(crate) trait Parse: Send + Default {
         })
     }
 
-    /// Converts a value to the type from which forms write lines.
+    /// Converts a value to the type that forms use to write lines.
     fn value(native: <Self::Type as ArrowPrimitiveType>::Native) -> Value<'static>;
 
     /// Converts an array of the values to its final type.
@@ -277,8 +277,8 @@ impl Parse for Double {
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn quick(&mut self, text: &[u8], field: Span, style: Style) -> Option<(f64, bool)> {
-        // Durations in seconds have three decimal places in the logs of Application Load Balancers, and six in those of
-        // Classic Load Balancers.
+        // Durations in seconds have three decimal places in Application Load Balancer logs, and six in Classic Load
+        // Balancer logs.
         let word = last_eight(text, field)?;
         let length = field.len();
         let (value, digits, places) = if let Some((value, digits)) = fixed_point::<3>(word, length)
@@ -293,7 +293,8 @@ impl Parse for Double {
             Style::Shortest => (word >> 56) as u8 != b'0',
             _ => false,
         };
-        // A single zero before the decimal point is not unnecessary, and the point is not a digit.
+        // A single zero before the decimal point is allowed. The number of digits is one less than the length, because
+        // the point is not a digit.
         let least =
             LEAST[length - 1] & u32::from(length == usize::from(places) + 2).wrapping_sub(1);
         Some((value, has_places && digits >= least))
@@ -412,7 +413,7 @@ fn last_eight(text: &[u8], field: Span) -> Option<u64> {
     if field.len().wrapping_sub(1) >= 8 {
         return None;
     }
-    // Always reads eight bytes, including those before the field, because a loop over the field's length mispredicts.
+    // Always reads eight bytes, including bytes before the field: a loop over the field's length would be mispredicted.
     let last = text[..field.end as usize].last_chunk()?;
     Some(padded(u64::from_le_bytes(*last), field.len()))
 }
@@ -420,13 +421,14 @@ fn last_eight(text: &[u8], field: Span) -> Option<u64> {
 /// Keeps the last `length` bytes of a word (0 to 8), and replaces the bytes before them with the digit zero.
 #[inline]
 fn padded(word: u64, length: usize) -> u64 {
-    // In two steps, because a shift by all 64 bits overflows.
+    // Shifts in two steps, because a single shift by 64 bits would overflow.
     let half = 4 * length as u32;
     let before = (u64::MAX >> half) >> half;
     word & !before | ZEROS & before
 }
 
-/// The smallest number with as many digits as the index. A smaller number has an unnecessary leading zero.
+/// The smallest number with as many digits as the index. A smaller number, padded to that length, has an unnecessary
+/// leading zero.
 const LEAST: [u32; 9] = [0, 0, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
 /// Returns whether all eight bytes are digits.

@@ -8,7 +8,7 @@ use crate::decode::tokenizer::{self, Span};
 use crate::logs::form::Token;
 use crate::logs::schema::{Column, Field, Part};
 
-/// The request field for a connection without HTTP, in the log of a Classic Load Balancer
+/// The request field that Classic Load Balancers log for connections without HTTP
 /// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html>).
 const NO_REQUEST: &[u8] = b"- - - ";
 
@@ -47,10 +47,10 @@ impl Usual {
     ) -> bool {
         let quote = u32::from(self.quoted);
         match (part, value) {
-            // The other parts of the request are next to the URL.
+            // The checks of the verb and the protocol, which surround the URL, also cover the URL's position.
             (Part::Verbatim, _) | (Part::Url, Some(_)) => true,
             (_, None) => self.is_usual_null(part, &text[field.range()]),
-            // A bracket before the address also moves its start.
+            // If the address is in brackets, it starts one byte later.
             (Part::Whole | Part::Address | Part::Verb, Some(value)) => {
                 value.start - field.start == quote
             }
@@ -183,7 +183,7 @@ fn last_space(request: &[u8]) -> Option<usize> {
     }
 }
 
-/// Number of bytes to search at once.
+/// Number of bytes to search at a time.
 pub(super) const CHUNK: usize = 8;
 
 /// Returns a word in which the highest bit of each byte is set if that byte equals `wanted`.

@@ -1,7 +1,7 @@
 //! Checks whether a value matches the shape of its column.
 //!
 //! A log can be delivered with fields omitted or reordered, and its lines may still have enough fields. Values that do
-//! not match the shapes of their columns reveal such lines. Each rule accepts more than load balancers are known to
+//! not match the shapes of their columns reveal such lines. Each rule is broader than what load balancers are known to
 //! write, so that lines with a new cipher or reason are accepted. Placeholders in published examples, such as
 //! `my-redirect-url`, also match.
 
@@ -29,8 +29,8 @@ const WORDS: [&[u8]; 7] =
     [b"Acceptable", b"Ambiguous", b"Severe", b"PASS", b"FAIL", b"Success", b"session-reused"];
 
 impl Shape {
-    /// Returns whether a value is known to match without calling [`Self::fits`]. This is true for nearly all values of
-    /// columns whose values do not repeat, and costs one comparison per row instead of a call.
+    /// Returns whether a value is known to match without calling [`Self::fits`]. This is true for nearly all values in
+    /// columns whose values do not repeat. It costs one comparison per row instead of a call.
     #[inline]
     pub(super) fn is_usual(self, value: &[u8]) -> bool {
         match self {
@@ -142,7 +142,7 @@ impl Shape {
             Self::AlpnProtocol => {
                 value.starts_with(b"http/") || matches!(value, [b'h', b'0'..=b'9', ..])
             }
-            // AWS encodes what clients sent, and puts each protocol in quotes.
+            // AWS encodes the list that the client sent, and puts each protocol in quotes.
             Self::AlpnList => value[0] == b'"' || value.starts_with(b"%22"),
         }
     }
@@ -160,7 +160,7 @@ fn has_prefix(value: &[u8], prefix: [u8; 3]) -> bool {
     value.first_chunk::<3>().is_some_and(|head| head.eq_ignore_ascii_case(&prefix))
 }
 
-/// Returns whether a value is a word that only another column contains.
+/// Returns whether a value is a word that occurs only in other columns.
 fn is_of_another_column(value: &[u8]) -> bool {
     TYPES.contains(&value)
         || ACTIONS.contains(&value)
@@ -192,7 +192,7 @@ fn is_reason(value: &[u8]) -> bool {
         && !is_of_another_column(value)
 }
 
-/// Returns whether a value can be a Host header: a name or an address, with or without a port.
+/// Returns whether a value could be a Host header: a name or an address, with or without a port.
 fn is_host_header(value: &[u8]) -> bool {
     let (host, port) = value.split_at(part::colon(value).unwrap_or(value.len()));
     let is_name = all(value, is_of_host)
@@ -203,7 +203,7 @@ fn is_host_header(value: &[u8]) -> bool {
     is_name || is_ip_address(value) || is_port && (all(host, is_of_host) || is_host(host))
 }
 
-/// Returns whether a byte can be part of the host name in a Host header, which clients choose freely (RFC 3986, 3.2.2).
+/// Returns whether a byte may be part of the host name in a Host header, which clients choose freely (RFC 3986, 3.2.2).
 fn is_of_host(b: u8) -> bool {
     is_name(b) || b".~%!$&'()*+;".contains(&b) || !b.is_ascii()
 }

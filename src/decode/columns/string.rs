@@ -23,7 +23,7 @@ const WORD: usize = u64::BITS as usize;
 pub(crate) struct DictionaryBuilder {
     /// The part of the field that the column contains; `None` for the unchanged field.
     part: Option<Part>,
-    /// The shape that values must match, if there is one.
+    /// The shape that values must match, if any.
     shape: Option<Shape>,
     /// How the field is usually written.
     usual: Usual,
@@ -39,7 +39,7 @@ impl DictionaryBuilder {
         Self::new(Some(part), shape, usual)
     }
 
-    /// Returns a builder for a column that contains its field unchanged, and NULL if the field is empty.
+    /// Returns a builder for a column that contains its field unchanged, or NULL if the field is empty.
     pub(crate) fn verbatim() -> Self {
         Self::new(None, None, Usual::unchanged())
     }
@@ -139,8 +139,8 @@ impl ColumnBuilder for DictionaryBuilder {
     }
 }
 
-/// Returns the validity bitmap if any row is NULL, and replaces negative indices by 0, because an array must not
-/// contain them.
+/// Returns the validity bitmap if any row is NULL. Replaces negative indices with 0, because an array must not contain
+/// them.
 fn take_nulls(indices: &mut [i32]) -> Option<NullBuffer> {
     let rows = indices.len();
     let mut words = Vec::with_capacity(rows.div_ceil(WORD));
@@ -148,7 +148,7 @@ fn take_nulls(indices: &mut [i32]) -> Option<NullBuffer> {
         let mut nulls = 0;
         let (eights, rest) = indices.as_chunks::<8>();
         for (at, eight) in eights.iter().enumerate() {
-            // Only the index of NULL has its highest bit set.
+            // NULL is the only negative index here, so the sign bits mark the NULL rows.
             nulls |= u64::from(i32x8::new(*eight).to_bitmask()) << (8 * at);
         }
         for (at, &index) in (8 * eights.len()..).zip(rest) {

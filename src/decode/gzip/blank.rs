@@ -7,7 +7,7 @@ use crate::decode::text_buffer::Text;
 /// Maximum number of runs of identical blank lines to hold back.
 ///
 /// Only this many runs at the end of an object are ignored. Editors and tools write far fewer. The limit bounds memory
-/// use even if an object consists of blank lines.
+/// use even for an object that contains only blank lines.
 const MAX_RUNS: usize = 1024;
 
 /// Blank lines, as runs of lines with the same line ending.
@@ -55,7 +55,7 @@ impl BlankLines {
         self.runs.iter().map(|run| run.count * run.line.len() as u64).sum()
     }
 
-    /// Appends lines. If there are then too many runs, removes and returns the first ones.
+    /// Appends lines. If there are too many runs afterwards, removes and returns the first ones.
     pub(super) fn append(&mut self, more: Self) -> Self {
         for run in more.runs {
             match self.runs.back_mut() {

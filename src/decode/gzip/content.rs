@@ -17,11 +17,11 @@ pub(crate) fn is_gzip(head: &[u8]) -> bool {
     head.starts_with(&MAGIC) || head == &MAGIC[..1]
 }
 
-/// Returns whether an object is text: `head` is its first [`HEAD`] bytes, or the entire object if it is shorter.
+/// Returns whether an object is text. `head` is its first [`HEAD`] bytes, or the entire object if it is shorter.
 ///
-/// Text contains no NUL bytes. At least one of its lines ends within the head, is valid UTF-8 and contains no control
-/// characters other than tabs. A blank line counts only if it is the first. The decoder checks all lines: clients
-/// choose parts of them, so a single line can contain any bytes.
+/// Text contains no NUL bytes, and at least one line that ends within the head is valid UTF-8 without control
+/// characters other than tabs. A blank line counts only if it is the first. One such line is enough: clients choose
+/// parts of each line, so any other line may contain arbitrary bytes. The decoder checks all lines.
 pub(crate) fn is_text(head: &[u8]) -> bool {
     let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
     let is_clean = |line: &[u8]| {

@@ -4,18 +4,19 @@ use memchr::{memchr_iter, memrchr};
 
 use crate::decode::text_buffer::{MAX_JOINED, MAX_LINE};
 
-/// Returns the position at which to cut incomplete text. `lines` is the end of the last whole line.
+/// Returns the position at which to cut text that ends within a line. `lines` is the end of the last whole line.
 ///
-/// A line that ends within a quoted field may have to be joined with lines of the next segment. Therefore, the cut is
-/// before the first such line near the end or, if there is none, at `lines`. A line with an open quote has an odd
-/// number of quotes, so a line with an even number of quotes is closed.
+/// A line that ends within a quoted field may have to be joined with lines in the next segment. Therefore, the cut is
+/// before the first such line near the end or, if there is none, at `lines`. Only a line with an odd number of quotes
+/// can end within a quoted field.
 pub(super) fn before_open_line(text: &[u8], lines: usize) -> usize {
     let mut cut = lines;
     let mut end = lines;
     for _ in 1..MAX_JOINED {
         let Some(line_end) = end.checked_sub(1) else { break };
         let start = memrchr(b'\n', &text[..line_end]).map_or(0, |at| at + 1);
-        // Joined with a line from the next segment, this line would be too long. The two extra bytes are CR and LF.
+        // If this line were joined with a line from the next segment, it would be too long. The two extra bytes are CR
+        // and LF.
         if text.len() - start > MAX_LINE + 2 {
             break;
         }

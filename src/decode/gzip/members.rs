@@ -35,7 +35,7 @@ pub(super) struct Layer {
     buffer: Vec<u8>,
     /// The range of the buffer that contains bytes read ahead.
     ahead: Range<usize>,
-    /// How the layer ends after the bytes that were read ahead. `Full` means that this is not known yet.
+    /// How the layer ends after the bytes that were read ahead. `Full` means not known yet.
     end: End,
 }
 
@@ -213,7 +213,7 @@ impl Members {
             let input = self.layer.ahead(1)?;
             if input.is_empty() {
                 let reason = match self.layer.end {
-                    // Trailing garbage in the outer gzip data cannot be the reason why the inner gzip data ends early.
+                    // Trailing garbage in the outer gzip data cannot be why the inner gzip data ends early.
                     End::Damage(reason) if reason != Reason::TrailingGarbage => reason,
                     _ => Reason::TruncatedGzip,
                 };

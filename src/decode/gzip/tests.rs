@@ -102,8 +102,7 @@ fn only_the_last_1024_runs_of_blank_lines_are_ignored() {
     }
 }
 
-/// Line feeds at the end take no memory, no matter how many there are. They count as lines only if another line
-/// follows.
+/// Line feeds at the end take no memory, however many there are. They count as lines only if another line follows.
 #[test]
 fn trailing_line_feeds_take_no_memory() {
     const COUNT: usize = 9_000_000;

@@ -3,8 +3,8 @@
 //! A line that ends within a quoted field is joined with the lines after it, up to the line that closes the field, if
 //!
 //! * the joined line is a row,
-//! * none of the lines after the first is a row by itself, so that a truncated line swallows no other row, and
-//! * there are at most [`MAX_JOINED`] lines with at most [`MAX_LINE`] bytes together.
+//! * none of the lines after the first is a row by itself, so that a truncated line never absorbs a valid row, and
+//! * there are at most [`MAX_JOINED`] lines with at most [`MAX_LINE`] bytes in total.
 //!
 //! Otherwise each line is parsed separately. [`gzip`](crate::decode::gzip) never cuts text between lines that may have
 //! to be joined.
@@ -37,7 +37,7 @@ pub(super) fn whole(
     let mut at = first.end as usize + memchr(b'\n', &text[first.end as usize..])? + 1;
     for lines in 1..MAX_JOINED as u64 {
         let end = at + memchr(b'\n', &text[at..])?;
-        // One byte more, for a CR.
+        // The extra byte allows for a CR.
         if end - start > MAX_LINE + 1 || is_row(without_cr(&text[at..end])) {
             return None;
         }

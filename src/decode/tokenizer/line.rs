@@ -18,13 +18,13 @@ pub(crate) struct Fault {
 pub(crate) struct Fields<'a> {
     line: &'a [u8],
     at: usize,
-    /// Number of known fields that remain. The text after them is one more field, unchanged.
+    /// Number of known fields left to read. The text after them is one more field, unchanged.
     known: usize,
     quotes: Quotes,
 }
 
 impl<'a> Fields<'a> {
-    /// Returns the fields of a line, passed without its line ending.
+    /// Returns the fields of `line`, which must not include the line ending.
     pub(crate) fn of(line: &'a [u8], grammar: Grammar) -> Self {
         let Grammar { known, quotes, .. } = grammar;
         Self { line, at: 0, known, quotes }
