@@ -2,8 +2,8 @@
 //!
 //! An object is deleted only if its claim is published, its text was restored and compared with the claim, and the
 //! object in the source is still the one that was converted. Before objects are deleted, an amendment in the log of
-//! their partition records them as retired. Even if a run is killed, every deletion is therefore recorded, and a later
-//! run finishes the rest.
+//! their partition records them as retired. Therefore, every deletion is recorded even if the run is killed, and a
+//! later run finishes the rest.
 
 mod batch_operations;
 mod proof;
@@ -49,7 +49,7 @@ pub struct Retirement<'a> {
     pub sources: &'a [Source],
     /// The dataset that holds the objects.
     pub dataset: &'a Dataset,
-    /// The partitions, and the scopes of the sources.
+    /// The selected partitions, and the scopes of the sources.
     pub selection: &'a Selection,
     /// What to do with the objects.
     pub action: Action<'a>,

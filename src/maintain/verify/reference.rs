@@ -28,7 +28,7 @@ pub type Row = Vec<Option<Value>>;
 /// A decoded line.
 #[derive(Debug)]
 pub struct Line {
-    /// Number of the line's first line of text, starting at 1.
+    /// Number of the first line of text in this log line, starting at 1.
     pub number: u64,
     /// Number of further lines of text that were joined to the first.
     pub joined: u64,
