@@ -1,4 +1,4 @@
-//! Proofs: records that the objects of a claim were restored and compared with the claim.
+//! Records of proofs. A proof shows which objects of a claim were restored and match the claim.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
