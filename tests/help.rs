@@ -10,14 +10,14 @@ use tempfile::TempDir;
 
 use crate::support::{program, run, run_command};
 
-/// Returns the first word of each line in a section of the help.
+/// Returns the first word of each line in a section of the help text.
 fn names(help: &str, heading: &str) -> Vec<String> {
     let (_, rest) = help.split_once(heading).unwrap_or_default();
     let lines = rest.lines().skip(1).take_while(|line| !line.is_empty());
     lines.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
 }
 
-/// Returns the help of every command, keyed by the words of the command.
+/// Returns the help text of every command, keyed by the command's words.
 fn commands() -> BTreeMap<Vec<String>, String> {
     let mut commands = BTreeMap::new();
     let mut open: Vec<Vec<String>> = vec![Vec::new()];
@@ -62,7 +62,7 @@ fn the_long_version_lists_the_supported_formats() {
     assert!(long.contains("format version 4, or 5 if redacted"), "{long}");
 }
 
-/// Every option that takes a log type lists all log types, each with the table that it is converted to.
+/// Every option that takes a log type lists all log types, each with its table.
 #[test]
 fn log_types_are_described_with_their_tables() {
     let with_type = commands().into_iter().filter(|(_, help)| help.contains("--log-type"));

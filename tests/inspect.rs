@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Line, Run, World, good_lines, gzip, key, program, run, run_command, text_of};
 
-/// Returns a line for every kind of error that has a position, with the reject reason and the text that carets mark.
+/// Returns a line for each kind of error that has a position, with the reject reason and the text that the carets mark.
 fn faulty() -> Vec<(String, Reason, &'static str)> {
     let line = |number, value: &str| Line::of(30).with(number, value).text();
     vec![
@@ -163,7 +163,7 @@ fn the_output_fits_its_width() {
             for line in table.lines().skip(1) {
                 assert!(line.chars().count() <= width, "{width} {columns}: {line:?} in {page}");
             }
-            // Columns that do not fit side by side are printed one per line.
+            // If the columns do not fit side by side, they are printed one per line.
             let below = columns == "all" || width < 60;
             assert_eq!(table.contains(" row 2\n"), below && columns != "time", "{width} {page}");
         }
@@ -296,7 +296,7 @@ fn the_actual_content_of_an_object_is_reported() {
     assert!(nothing.contains("content     nothing"), "{nothing}");
     let json = inspect("{\"timestamp\": 1}\n", &[]).expect(2).stdout;
     assert!(json.contains("contains JSON;"), "{json}");
-    // The object is not of the log type that its name indicates.
+    // The object's log type is not the one that its name indicates.
     let world = World::new();
     let health = "http 2025-11-24T10:00:00.000000Z 0.0012 192.0.2.1:80 web PASS 200 -\n";
     let path = world.put(&key(1), gzip(health));

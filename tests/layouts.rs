@@ -1,5 +1,5 @@
-//! Source layouts: an object is converted once, even if copies with other paths or extensions exist. Skipped logs are
-//! reported.
+//! Source layouts: an object is converted only once, even if it has copies with other paths or extensions. Skipped logs
+//! are reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -26,7 +26,7 @@ fn name_of(key: &str) -> &str {
     key.rsplit('/').next().unwrap()
 }
 
-/// Directories in which common layouts put objects from 2025-07-19.
+/// Directories where common layouts put objects from 2025-07-19.
 const LAYOUTS: [&str; 20] = [
     "",
     "some/flat/directory",
@@ -100,8 +100,8 @@ fn every_common_layout_is_converted() {
     }
 }
 
-/// Converts every pair of an object's copies, in one run or in two. The three copies have the delivered key, a key
-/// below the next day, and a key without directories.
+/// Converts every pair of an object's copies, in one run or in two. The three copies have the delivered key, a key in
+/// the next day's directory, and a key without directories.
 #[test]
 fn the_same_object_in_two_places_is_converted_once() {
     let good = key(1);
@@ -169,7 +169,8 @@ fn a_path_far_from_the_end_time_does_not_determine_the_partition() {
     assert_eq!(world.rows().len(), 5);
 }
 
-/// An object below an adjacent day with the name of a claimed object but a different size is a different object.
+/// An object in an adjacent day's directory is a different object if it has the name of a claimed object but a
+/// different size.
 #[test]
 fn a_copy_of_another_size_under_an_adjacent_day_is_reported() {
     let world = World::with(gzip(good_lines(5)));
@@ -182,7 +183,7 @@ fn a_copy_of_another_size_under_an_adjacent_day_is_reported() {
     assert_eq!((run.count("/rows"), run.count("/objects/failed")), (0, 1));
 }
 
-/// If each of two concurrent runs lists only one of two copies, both copies can be claimed. `verify` reports this.
+/// If two concurrent runs each list a different copy, both copies may be claimed. `verify` reports this.
 #[test]
 fn an_object_that_is_claimed_for_two_days_is_found() {
     let world = World::new();
@@ -224,7 +225,7 @@ fn batches_from_two_locations_convert_an_object_once() {
     assert_eq!(read(&out, ROWS).len(), 5);
 }
 
-/// Extensions that copies of an object can have. The delivered extension is first.
+/// Possible extensions of an object's copies, starting with the delivered extension.
 const ENDINGS: [&str; 6] =
     [".log.gz", ".LOG.GZ", " (1).log.gz", ".log.gz.1", ".log (2).gz", ".log"];
 
@@ -262,7 +263,7 @@ fn copies_with_other_extensions_are_one_object() {
     }
 }
 
-/// Classic Load Balancers deliver text. A compressed copy is the same object, and its size is not compared.
+/// Classic Load Balancers deliver plain text. A compressed copy is the same object, and its size is not compared.
 #[test]
 fn a_classic_log_and_its_compressed_copy_are_one_object() {
     let text = key_of_log(LogType::Classic, 1);
@@ -293,12 +294,12 @@ fn a_classic_log_and_its_compressed_copy_are_one_object() {
         assert_eq!(findings(&[&world.source()], &out, &[]), [""; 0], "{key}");
         assert_eq!(rows(&out).len(), 4);
     }
-    // Text with a different size is a different object with the same name.
+    // Plain text with a different size is a different object, although it has the same name.
     world.put(&text.replace(".log", ".log.2"), lines(40));
     world.convert_with(&["--json"]).expect(2).says(&["contradicts", ".log.2"]);
 }
 
-/// An uncompressed copy may have a different size than the claim records. A compressed copy may not.
+/// The size of an uncompressed copy may differ from the size in the claim. The size of a compressed copy may not.
 #[test]
 fn only_sizes_of_the_same_form_are_compared() {
     let stem = key(1).replace(".log.gz", "");
@@ -404,7 +405,7 @@ fn files_next_to_logs_are_not_skipped_logs() {
     assert_eq!(findings(&[&world.source()], &world.out(), &[]), [""; 0]);
 }
 
-/// The name alone determines the log, in any directory and in any form.
+/// The log type depends only on the object's name, not on its directory or compression.
 #[test]
 fn logs_of_all_load_balancers_are_converted_into_their_own_tables() {
     let forms = ["", ".gz"];
@@ -594,7 +595,7 @@ fn a_file_or_a_pattern_is_a_source() {
 struct Placement {
     object: usize,
     layout: usize,
-    /// Number of days by which the day in the path is later than the end time.
+    /// Number of days from the end time to the day in the path.
     late: i64,
     ending: usize,
     source: usize,
@@ -604,7 +605,7 @@ struct Placement {
 #[derive(Debug, Clone)]
 struct Step {
     placements: Vec<Placement>,
-    /// Whether the work is split into two shards, which are run one after the other.
+    /// Whether the work is split into two shards, which run one after the other.
     sharded: bool,
     small_files: bool,
 }
@@ -649,7 +650,7 @@ fn key_of_placement(Placement { object, layout, late, ending, .. }: &Placement) 
     placed(&layout.replace("year=2025/month=07/day=19", &hive), &name)
 }
 
-/// Returns the number of cases. An environment variable sets it: `ALB2PARQUET_CASES=1000 cargo test layouts`.
+/// Returns the number of cases. To set it, run `ALB2PARQUET_CASES=1000 cargo test layouts`.
 fn cases() -> u32 {
     env::var("ALB2PARQUET_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(12)
 }

@@ -191,7 +191,7 @@ fn busy_object(random: &mut Random, lines: usize) -> Vec<u8> {
     gzip_at(text_of((0..lines).map(line)), Compression::default())
 }
 
-/// The documentation states the same tolerance.
+/// The documentation states this tolerance, too.
 #[test]
 fn the_estimated_size_is_within_a_quarter_of_what_is_written() {
     let mut random = Random::new(7);
@@ -221,7 +221,7 @@ fn the_estimated_size_is_within_a_quarter_of_what_is_written() {
     }
 }
 
-/// Uncompressed logs are five to twenty times as large as the same logs with gzip. Estimates take this into account.
+/// Uncompressed logs are five to twenty times as large as gzip-compressed ones. Estimates take this into account.
 #[test]
 fn a_plan_counts_text_like_the_same_log_with_gzip() {
     let plan_of = |is_text: bool| {
@@ -261,7 +261,7 @@ fn a_plan_finishes_no_claims() {
     assert!(text.contains("1 claims of other runs, counted as converted"), "{text}");
     assert_eq!(tree(&world.out()), before, "nothing is written");
 
-    // Objects of an unfinished removal count as removed.
+    // The objects in a partition whose removal is unfinished count as removed.
     world.convert().expect(0);
     command(&world, "remove", &["--to", "2025-07-19", "--yes"]).expect(0);
     fs::remove_file(world.out().join(CLAIMS).join("2.done.json")).unwrap();
@@ -336,7 +336,7 @@ fn mistyped_arguments_suggest_the_right_one() {
     }
 }
 
-/// If a source contains no logs, the message describes the objects that it contains and how logs are named.
+/// If a source contains no logs, the message describes the source's objects and how logs are named.
 #[test]
 fn a_source_without_logs_is_described() {
     let good = key(1);
@@ -385,7 +385,7 @@ fn a_source_without_logs_is_described() {
     run.says(&["none of the 3 objects", "1 not_selected", "2 unknown, such as"]);
 }
 
-/// The plan is the same whether claims are prefetched concurrently or read one by one.
+/// The plan is the same, whether claims are prefetched concurrently or read one by one.
 #[test]
 fn claims_that_are_read_ahead_give_the_same_plan() {
     let world = World::new();

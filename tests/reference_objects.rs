@@ -1,5 +1,5 @@
-//! A slow reference reader for objects, which implements RFC 1952 on top of a raw inflater. Also contains functions
-//! that read the same bytes with the crate's two inflaters.
+//! A slow reference reader for objects, which implements RFC 1952 on top of a raw inflater. This module also contains
+//! functions that read objects with the crate's two inflaters.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -30,8 +30,8 @@ pub(crate) struct Content {
 }
 
 impl PartialEq for Content {
-    /// Ignores padding notes if the object is damaged, because only the reference reads the padding after damaged
-    /// nested gzip.
+    /// Ignores padding notes if the object is damaged, because only the reference reader reads the padding after
+    /// damaged nested gzip.
     fn eq(&self, other: &Self) -> bool {
         let notes = |content: &Self| {
             let mut notes = content.notes.clone();
@@ -140,7 +140,8 @@ fn refused(reason: &str, length: usize, raw: Vec<u8>) -> Content {
     Content { outcome, ..Content::default() }
 }
 
-/// Decompresses all members in `bytes`. `below` is the damage that ended `bytes` early, if any.
+/// Decompresses all members in `bytes`. `below` is the damage of the outer gzip, if any, which may have truncated
+/// `bytes`.
 fn gunzip(
     mut bytes: &[u8],
     below: Damage,
@@ -336,7 +337,7 @@ pub(crate) fn streamed(object: &[u8], lengths: Vec<usize>) -> Content {
     })
 }
 
-/// Reads an entire object at once, into a buffer that already contains another object. Returns `None` if the
+/// Reads an entire object in one call, into a buffer that already contains another object. Returns `None` if the
 /// whole-buffer path does not support the object.
 pub(crate) fn whole(object: &[u8]) -> Option<Content> {
     let mut decompressed = Decompressed::default();

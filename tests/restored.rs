@@ -1,4 +1,4 @@
-//! Restores the text of decoded lines: from the record batch, the rejects, and the forms of the lines.
+//! Restores the text of decoded lines from the record batch, the rejects and the forms of the lines.
 
 use std::collections::VecDeque;
 
@@ -75,7 +75,7 @@ fn restore_segment(
                     Some(reject) if reject.line_number == next.line_number => {
                         rejects.pop_front();
                     }
-                    // A part of a line that continues in the next segment has no row.
+                    // If a line continues in the next segment, its part in this segment has no row.
                     _ if bytes.ends_with(b"\n") => *row += 1,
                     _ => {}
                 }

@@ -40,7 +40,7 @@ fn new(row: &Row) -> [Option<&str>; 3] {
     ["new_words", "hops", "extra_fields"].map(|column| get(row, column))
 }
 
-/// Returns a line with `count` fields, or with all fields of the table if it has fewer.
+/// Returns a line with `count` fields, or with all of the table's fields if it has fewer.
 fn line(table: &Table, count: usize) -> String {
     vec!["-"; count.min(table.fields.len())].join(" ")
 }
@@ -50,7 +50,7 @@ fn quoted(table: &Table, value: &str) -> String {
     if table.quotes == Quotes::Literal { value.to_owned() } else { format!("\"{value}\"") }
 }
 
-/// Returns lines with the fields of the first era, with the current fields, and with the new fields.
+/// Returns lines with the fields of the first era, lines with the current fields, and lines with the new fields.
 fn lines(table: &Table) -> Vec<u8> {
     let today = line(table, usize::MAX);
     text_of([

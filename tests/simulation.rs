@@ -1,8 +1,8 @@
 //! Every row ends up in the dataset exactly once, even if runs crash, fail, race or pause at any call to their store.
-//! Planning, claiming and publishing use the program's code. Only the conversion is simulated: it copies a batch's
-//! lines. A seeded scheduler interleaves up to three threads, each of which performs one run after another. The visible
-//! files are checked after every write. After a final run without faults, every object must be in the dataset exactly
-//! once and complete.
+//! The simulation uses the program's own code to plan, claim and publish. Only the conversion is simulated: it copies a
+//! batch's lines. A seeded scheduler interleaves up to three threads, each of which performs one run after another. The
+//! visible files are checked after every write. After a final run without faults, every object must be in the dataset
+//! exactly once and complete.
 //!
 //! In a quarter of the seeds, claims are lost, or restored from an older state, during runs. Rows can then be
 //! duplicated or missing, but only in partitions that the final run reports. The module `damage` covers state that is
@@ -271,7 +271,8 @@ fn stage(
     Ok((claim, writings))
 }
 
-/// Returns whether the simulated conversion writes an original for an object with this name: for about half of them.
+/// Returns whether the simulated conversion writes an original for an object with this name. About half of the objects
+/// have one.
 fn has_originals(name: &str) -> bool {
     name.bytes().map(u64::from).sum::<u64>().is_multiple_of(2)
 }
@@ -307,7 +308,7 @@ struct Outcome {
     faults: BTreeMap<&'static str, u64>,
 }
 
-/// Runs a seed. `aborts` is whether the store can abort uploads.
+/// Runs a seed. `aborts` specifies whether the store can abort uploads.
 fn run_seed(seed: u64, trace: bool, aborts: bool) -> Outcome {
     let mut random = Random::new(seed);
     // Seeds that lose claims do not remove rows.
@@ -342,7 +343,7 @@ fn run_seed(seed: u64, trace: bool, aborts: bool) -> Outcome {
             let world = &world;
             scope.spawn(move || {
                 world.scheduler.enter(actor);
-                // If an actor panics because of a bug, it must not block the other actors.
+                // An actor that panics because of a bug must not block the other actors.
                 let result = catch_unwind(AssertUnwindSafe(|| {
                     for run in 0..runs {
                         let program = PROGRAMS[(first + actor + run as usize) % 2];
@@ -458,7 +459,7 @@ const AT_LEAST: [(&str, u64); 17] = [
     ("vanish", 60),
 ];
 
-/// Asserts the minimum count of each kind of fault, unless fewer seeds than the default were run.
+/// Asserts the minimum count of each kind of fault, unless fewer seeds than the default ran.
 fn expect_faults(faults: &BTreeMap<&str, u64>, at_least: &[(&str, u64)], seeds: u64, default: u64) {
     for (fault, count) in at_least {
         let happened = faults.get(fault).copied().unwrap_or(0);
@@ -476,8 +477,8 @@ fn every_row_exists_once_in_a_store_that_cannot_abort_uploads() {
     run_seeds(false, SEEDS / 4);
 }
 
-/// Runs the seed that the environment selects. If it selects none, runs several seeds: `default` of them, or the number
-/// that the environment sets.
+/// Runs the seed in `ALB2PARQUET_SEED`. If the variable is not set, runs `ALB2PARQUET_SEEDS` seeds, or `default` seeds
+/// if that variable is not set either.
 fn run_seeds(aborts: bool, default: u64) {
     if let Some(seed) = env::var("ALB2PARQUET_SEED").ok().and_then(|seed| seed.parse().ok()) {
         let outcome = run_seed(seed, true, aborts);
@@ -516,7 +517,7 @@ fn run_with_fault_at(call: u64, fault: Fault, touched: bool, aborts: bool) -> bo
         for object in objects() {
             world.scheduler.state().touch(&object);
         }
-        // One object has different content of the same size.
+        // One object has different content with the same size.
         world.scheduler.state().write_source(&objects()[1], 1, 1);
     }
     let mut state = world.scheduler.state();

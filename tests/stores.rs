@@ -165,7 +165,7 @@ fn a_listing_contains_only_files_below_its_directory() {
 #[test]
 fn completing_a_staged_file_is_idempotent() {
     on_each(|target| {
-        // Large enough that an upload has more than two parts.
+        // Large enough for an upload with more than two parts.
         let bytes: Vec<u8> = (0..20_000_000_u32).map(|n| (n % 251) as u8).collect();
         let file = stage(target, "table/day=1/x.parquet", &bytes);
         assert_eq!(file.size, bytes.len() as u64);
@@ -264,8 +264,8 @@ fn aborts(target: &Arc<dyn Target>) -> bool {
     !["az:", "blocks:"].iter().any(|scheme| target.name("").starts_with(scheme))
 }
 
-/// Returns whether an error is the one that the in-memory store returns for an upload that does not exist. Other stores
-/// return different errors.
+/// Returns whether an error is the in-memory store's error for an upload that does not exist. Other stores return
+/// different errors.
 fn is_gone(target: &Arc<dyn Target>, error: &TargetError) -> bool {
     let generic = matches!(error, TargetError::Store { error: Error::Generic { .. }, .. });
     generic && target.name("").starts_with("memory:")

@@ -24,7 +24,7 @@ use crate::server::{Mirror, Server};
 pub(crate) const ROWS: &str = "alb_access_logs";
 /// Name of the reject table.
 pub(crate) const REJECTS: &str = "elb_rejects";
-/// Directory of the files of originals.
+/// Directory of the originals files.
 pub(crate) const ORIGINALS: &str = "_alb2parquet/originals";
 /// Directory of the partition that contains [`key`], in the hive layout.
 pub(crate) const PARTITION: &str =
@@ -137,8 +137,8 @@ pub(crate) fn decode(text: impl AsRef<[u8]>) -> Outcome {
     decode_as(LogType::Access.table(), text)
 }
 
-/// Decodes text using the given table's schema, via the code path for ordinary objects. Empty text does not use this
-/// code path.
+/// Decodes text with the given table's schema, via the code path for ordinary objects. This code path does not support
+/// empty objects, so the outcome for empty text is empty.
 pub(crate) fn decode_as(table: &Table, text: impl AsRef<[u8]>) -> Outcome {
     let mut decompressed = Decompressed::default();
     let whole = Whole::default().inflate(0, &gzip(text.as_ref()), &mut decompressed);
@@ -213,7 +213,7 @@ pub(crate) fn key_of(
     )
 }
 
-/// Returns the key of an object of a log type from 2025-07-19, as its load balancer delivers it.
+/// Returns the delivered key of an object from 2025-07-19, given its log type.
 pub(crate) fn key_of_log(log_type: LogType, number: usize) -> String {
     let key = key(number);
     let (folder, name) = key.rsplit_once('/').unwrap();
@@ -319,7 +319,7 @@ impl World {
     }
 }
 
-/// Writes an object below a directory.
+/// Writes an object to a path in a directory.
 pub(crate) fn put(dir: &Path, key: &str, object: impl AsRef<[u8]>) -> PathBuf {
     let path = dir.join(key);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -420,7 +420,7 @@ fn with_day<'a>(args: &[&'a str]) -> Vec<&'a str> {
 
 // ---- datasets
 
-/// Returns the bytes of every file below a directory, by relative path.
+/// Returns the bytes of every file in a directory tree, by relative path.
 pub(crate) fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     fn visit(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
         for entry in fs::read_dir(dir).unwrap() {
@@ -440,7 +440,8 @@ pub(crate) fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// Returns the contents of a dataset's data files, by directory. Unlike the file names, they do not depend on the run.
+/// Returns the contents of a dataset's data files, by directory. Unlike the file names, the contents do not depend on
+/// the run.
 pub(crate) fn contents(out: &Path) -> BTreeMap<String, Vec<Vec<u8>>> {
     let mut contents = BTreeMap::<String, Vec<Vec<u8>>>::new();
     for (name, bytes) in tree(out) {

@@ -17,7 +17,7 @@ use crate::util::threads;
 /// Maximum number of objects per log entry.
 const OBJECTS_AT_ONCE: usize = 10_000;
 
-/// A damaged object, or an object none of whose lines became a row. `--json` prints it as JSON.
+/// An object that is damaged, or that has lines but no rows. `--json` prints it as JSON.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Incomplete {
     /// Partition of the object.
@@ -62,8 +62,8 @@ impl Incomplete {
     }
 }
 
-/// Returns the selected incomplete objects that are not accepted yet, grouped by partition, and an error message for
-/// each partition that cannot be read.
+/// Returns the selected incomplete objects that have not been accepted, grouped by partition. Also returns an error
+/// message for each partition that cannot be read.
 ///
 /// # Errors
 ///
@@ -115,7 +115,7 @@ fn of_log(log: &Log) -> Vec<Incomplete> {
     all
 }
 
-/// Accepts objects, one partition at a time, until `stop` is set. Sets `accepted` in each accepted object.
+/// Accepts objects, one partition at a time, until `stop` is set. Sets `accepted` on each accepted object.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Deletes files that crashed runs left behind: staged files and uploads, and orphan files of originals.
+//! Deletes files that crashed runs left behind: staged files, uploads and orphan originals files.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -36,8 +36,8 @@ pub struct Removed {
 
 /// Deletes staged files and uploads that are older than `older_than` and belong to no unfinished claim.
 ///
-/// Also deletes files of originals that belong to no claim and to no file of rows or rejects. Their age does not
-/// matter: a run creates a claim before it publishes the claim's originals, so the claim must have been lost.
+/// Also deletes originals files of any age that belong to no claim and to no row or reject file. A run creates a claim
+/// before it publishes the claim's originals, so the claim of such a file must have been lost.
 ///
 /// A run that takes longer than `older_than` may lose its staged files. The run then fails to publish them, but no rows
 /// are lost.
@@ -53,7 +53,7 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
     let originals = DataFiles::originals(dataset)?;
     let mut cleaned = Cleaned::default();
     let (claimed, orphans) = examine(dataset, &originals, &mut cleaned.failures)?;
-    // An unreadable log may contain an unfinished claim that names any of the files.
+    // If a log is unreadable, any of the files may belong to an unfinished claim in it.
     let is_known = cleaned.failures.is_empty();
     for Leftover { key, staged, size, modified } in leftovers {
         let kept = staged.as_ref().is_some_and(|staged| claimed.contains(&identity(staged)));
@@ -83,7 +83,7 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
 }
 
 /// Reads all logs. Returns the identities of staged files that belong to unfinished claims, and the keys of orphan
-/// files of originals. Adds logs that cannot be read to `failures`.
+/// originals files. Adds logs that cannot be read to `failures`.
 fn examine(
     dataset: &Dataset,
     originals: &DataFiles,

@@ -13,7 +13,7 @@ use crate::plan::Selection;
 /// A partition to remove, and the result. Its JSON keys are stable.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct PartitionRemoval {
-    /// The contents of the partition before the removal.
+    /// Contents of the partition before its removal.
     #[serde(flatten)]
     pub contents: Contents,
     /// Whether the partition was removed.
@@ -24,7 +24,7 @@ pub(crate) struct PartitionRemoval {
 }
 
 /// Returns the selected partitions that are not empty, with their contents. Unless `including_retired` is set,
-/// partitions with retired objects have an error.
+/// partitions with retired objects are returned with an error.
 ///
 /// # Errors
 ///
@@ -76,7 +76,7 @@ pub(crate) fn remove(
     Ok(())
 }
 
-/// Returns the reason why a partition with retired objects is not removed.
+/// Explains why a partition with retired objects is not removed.
 fn only_copy(retired: u64) -> String {
     let objects = match retired {
         // Another run has retired objects since the partition was listed.

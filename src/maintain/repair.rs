@@ -1,8 +1,9 @@
 //! Rebuilds lost or damaged claims from the files of their partitions.
 //!
 //! Every file contains the object list of its claim ([`embedded`](crate::dataset::claim::embedded)). A partition is
-//! repaired completely or not at all: if one of its files cannot be read, the partition does not change and nothing can
-//! be converted into it. Files of originals are an exception: if one is lost, `repair` rebuilds the claim without it.
+//! repaired completely or not at all: if one of its files cannot be read, the partition remains unchanged and no run
+//! can convert objects into it. Originals files are an exception: if one is lost, `repair` rebuilds the claim without
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::{mem, ptr};
@@ -46,7 +47,7 @@ pub struct Repair {
     pub rows: u64,
     /// Number of rejects in the rebuilt claims.
     pub rejects: u64,
-    /// Number of rebuilt claims whose file of originals is lost or damaged. Some of their objects cannot be restored.
+    /// Number of rebuilt claims whose originals file is lost or damaged. Some of their objects cannot be restored.
     pub originals_lost: u64,
     /// Why the partition cannot be repaired.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,10 +56,11 @@ pub struct Repair {
     pub repaired: bool,
     #[serde(skip)]
     claims: Vec<Claim>,
-    /// Amendments from the broken log for objects in `claims`. Each refers to a claim by its position there, from 1.
+    /// Amendments from the broken log for objects in `claims`. Each refers to a claim by its 1-based position in
+    /// `claims`.
     #[serde(skip)]
     amended: Vec<Amended>,
-    /// Files of claims that are not kept. They are aborted so that no slow run publishes them.
+    /// Files of claims that are not kept. They are aborted, so that a slow run cannot publish them later.
     #[serde(skip)]
     dropped: Vec<StagedFile>,
     /// Whether the log is broken and must be rewritten.
@@ -111,7 +113,7 @@ pub fn find(dataset: &Dataset, selection: &Selection) -> Result<Vec<Repair>, Dat
 ///
 /// # Errors
 ///
-/// Fails if the dataset cannot be written. The next call to [`find`] returns partly written partitions again.
+/// Fails if the dataset cannot be written. The next call to [`find`] returns partially repaired partitions again.
 pub fn apply(dataset: &Dataset, repairs: &mut [Repair]) -> Result<(), DatasetError> {
     for repair in repairs.iter_mut().filter(|repair| repair.error.is_none()) {
         let mut log = if repair.is_broken {
@@ -208,7 +210,7 @@ fn examine(
     }
     let kept = if is_broken { visible } else { log.holding().map(|(_, claim)| claim).collect() };
     if is_broken {
-        // Claims that are not kept do not account for any file.
+        // Only kept claims account for files.
         let outputs = kept.iter().flat_map(|claim| &claim.outputs);
         let claimed: HashSet<&str> = outputs.map(|output| &*output.file.key).collect();
         unaccounted = files.unaccounted(dataset, &Log::empty(partition), false)?;
@@ -241,10 +243,10 @@ fn examine(
 }
 
 /// Returns the amendments of a broken log for objects in the kept and rebuilt claims. These claims are numbered from 1,
-/// the kept ones first. `numbers` contains the number of each entry in the broken log.
+/// starting with the kept ones. `numbers` contains the number of each entry in the broken log.
 ///
-/// If the claim's entry still exists in the broken log, an amendment applies only to that claim. If the entry was lost,
-/// the amendment applies to a rebuilt claim.
+/// An amendment applies only to its own claim if the claim's entry still exists in the broken log. If the entry was
+/// lost, the amendment applies to a rebuilt claim.
 fn amended(log: &Log, numbers: &[usize], kept: &[&Claim], rebuilt: &[Claim]) -> Vec<Amended> {
     let mut holders: HashMap<&str, (usize, Option<usize>)> = HashMap::new();
     let number = |claim: &Claim| {
@@ -277,8 +279,8 @@ fn amended(log: &Log, numbers: &[usize], kept: &[&Claim], rebuilt: &[Claim]) -> 
 }
 
 /// Returns whether a claim has files and all of them are visible. If a claim has no files, its objects have no lines,
-/// so converting them again adds no rows. A lost file of originals is ignored if the claim has lines, because their
-/// rows are visible.
+/// so converting them again adds no rows. If a claim has lines, a lost originals file is ignored, because the rows are
+/// visible.
 fn is_visible(dataset: &Dataset, claim: &Claim) -> Result<bool, DatasetError> {
     if claim.outputs.is_empty() {
         return Ok(false);
@@ -291,7 +293,7 @@ fn is_visible(dataset: &Dataset, claim: &Claim) -> Result<bool, DatasetError> {
     Ok(true)
 }
 
-/// Rebuilds each claim from its row file and its reject file. Adds the file of originals, if it is intact.
+/// Rebuilds each claim from its row and reject files. Adds its originals file, if that file is intact.
 fn rebuild(
     dataset: &Dataset,
     partition: &Partition,
@@ -341,8 +343,8 @@ fn rebuild(
     Ok(claims)
 }
 
-/// Returns the file of originals that belongs to a rebuilt claim. Returns `None` if the claim has no such file, or if
-/// the file is lost, damaged or belongs to another claim.
+/// Returns the originals file of a rebuilt claim. Returns `None` if the claim has no such file, or if the file is lost,
+/// damaged or belongs to another claim.
 fn originals(
     dataset: &Dataset,
     partition: &Partition,
@@ -361,7 +363,7 @@ fn originals(
                 && output.rows == claim.originals;
             Ok(is_same.then_some(output))
         }
-        // The file may be intact.
+        // The store failed, so the file may be intact.
         Err(error) if error.is::<TargetError>() => Err(error),
         Err(_) => Ok(None),
     }
@@ -385,12 +387,12 @@ fn of_files(dataset: &Dataset, keys: &[&str]) -> anyhow::Result<Claim> {
     Ok(rebuilt)
 }
 
-/// Returns the claim that a file contains, and a description of the file for the rebuilt claim.
+/// Returns the claim that is embedded in a file, and the output that describes the file in the rebuilt claim.
 fn of_file(dataset: &Dataset, key: &str) -> anyhow::Result<(Claim, Output)> {
     let key = FileKey::parse(key)?;
     let size = dataset.target().size(&key)?.context("it is gone")?;
     let file = PublishedFile::of(dataset, key.clone(), size);
-    // This reads the whole file, so an error of the store is not mistaken for damage.
+    // Hashing reads the whole file, so a store error is detected here and not mistaken for damage.
     let sha256 = file.sha256()?;
     let footer = file.footer()?;
     let claim = file.embedded(&footer)?;

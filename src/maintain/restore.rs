@@ -1,8 +1,8 @@
 //! Restores the text of objects from the dataset, and proves that it can be restored.
 //!
-//! The rows, rejects and originals of a claim are read in parallel, in the order of the lines. [`form`] and
-//! [`original`] define how they reproduce the lines. The text of each object is compared with the CRC-32 and the length
-//! in its claim. All files are untrusted: whatever they contain, wrong text is never mistaken for the original.
+//! The rows, rejects and originals of a claim are read in lockstep, in line order. [`form`] and [`original`] define how
+//! to reproduce the lines from them. The text of each object is compared with the CRC-32 and the length in its claim.
+//! The files are untrusted: regardless of their contents, wrong text is never mistaken for the original.
 //!
 //! This module does not use the decoder, so it proves independently that the decoder lost nothing.
 //!
@@ -33,7 +33,7 @@ use crate::store::split;
 
 pub(crate) use crate::maintain::restore::run::{Failed, Restoration, Summary};
 
-/// The byte order mark of UTF-8.
+/// The UTF-8 byte order mark.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Maximum number of bytes of blank lines that are written at a time.
 const BLANK_BYTES: usize = 32 << 10;
@@ -52,7 +52,7 @@ pub(crate) enum Unrestorable {
 }
 
 impl Unrestorable {
-    /// Returns the code for the reason, as in JSON.
+    /// Returns the reason's code, as used in JSON.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Redacted => "redacted",
@@ -81,27 +81,27 @@ pub(crate) struct Object<'a> {
     pub(crate) index: usize,
     /// Key of the object, as in its rows.
     pub(crate) key: &'a str,
-    /// The object in the claim.
+    /// The claim's entry for the object.
     pub(crate) claimed: &'a Claimed,
 }
 
 /// Receives the objects of a claim, one after the other.
 pub(crate) trait Sink {
-    /// Begins an object. Returns whether to restore it. If not, no other method is called for the object.
+    /// Begins an object. Returns whether to restore it; if `false`, no other method is called for the object.
     fn begin(&mut self, object: Object<'_>) -> bool;
 
     /// Receives the next bytes of the object's text, before they are verified.
     ///
     /// # Errors
     ///
-    /// Fails if the sink does not need the rest of the object. The restoration of the object then ends with this error.
+    /// Fails if the sink does not need the rest of the object. The object's restoration then ends with this error.
     fn text(&mut self, text: &[u8]) -> Result<(), String>;
 
     /// Ends the object. The text is the original text only if the result is `Ok`.
     fn end(&mut self, object: Object<'_>, result: Result<(), Unrestorable>);
 }
 
-/// Restores the objects of a claim. The files of the claim must be published.
+/// Restores the objects of a claim. The claim's files must be published.
 ///
 /// # Errors
 ///
@@ -249,7 +249,8 @@ impl Files {
         })
     }
 
-    /// Adds the error that prevents originals from being read to a problem, because it probably caused the problem.
+    /// Converts a problem to an error. If originals cannot be read, appends the reason, which probably caused the
+    /// problem.
     fn explain(&self, problem: String) -> Unrestorable {
         Unrestorable::Faulty(match self.originals.problem() {
             Some(cause) => format!("{problem}; {cause}"),
@@ -258,7 +259,7 @@ impl Files {
     }
 }
 
-/// The writer and the usual form of a claim's lines.
+/// The writer of a claim's lines, and their usual form.
 struct Lines {
     writer: Writer,
     usual: Form,
@@ -285,7 +286,7 @@ struct Restored<'a> {
     original: Option<u64>,
     /// Line number of the object's next reject.
     reject: Option<u64>,
-    /// The form of the next rows, and their number.
+    /// The form of the next rows, and how many rows have it.
     run: Option<(Form, u64)>,
     /// Number of the first row after the object.
     end_row: u64,
@@ -365,7 +366,7 @@ impl Restored<'_> {
                     continue;
                 };
                 self.line += self.text.push(write, out)?;
-                // If the line number is forged, a row that spans several lines can skip it.
+                // A row that spans several lines can skip past `until` if the original's line number is forged.
                 if self.line >= until {
                     break;
                 }
@@ -401,7 +402,7 @@ impl Restored<'_> {
         Ok(())
     }
 
-    /// Writes the line whose bytes are in the next originals with this line number. Skips the line's reject or row.
+    /// Writes the line with this number, whose bytes are in one or more originals. Skips the line's reject or row.
     fn write_line(&mut self, number: u64, out: Out<'_>) -> Result<(), String> {
         let mut lines = 0;
         while self.original == Some(number) {
@@ -421,7 +422,7 @@ impl Restored<'_> {
         Ok(())
     }
 
-    /// Writes blank lines. Their number is not trusted: the length of the text limits it.
+    /// Writes blank lines. `lines` is untrusted, so the length of the text limits how many are written.
     fn write_blank(&mut self, line: &[u8], mut lines: u64, out: Out<'_>) -> Result<(), String> {
         let at_once = (BLANK_BYTES / line.len()).max(1);
         let block = line.repeat(at_once);

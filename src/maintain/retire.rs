@@ -2,8 +2,8 @@
 //!
 //! An object is deleted only if its claim is published, its text was restored and compared with the claim, and the
 //! object in the source is still the one that was converted. Before objects are deleted, an amendment in the log of
-//! their partition records them as retired. Thus, even a killed run leaves a record of each deletion, and a later run
-//! finishes it.
+//! their partition records them as retired. Therefore, every deletion is recorded even if the run is killed, and a
+//! later run finishes the rest.
 
 mod batch_operations;
 mod proof;
@@ -29,7 +29,7 @@ use crate::util::threads;
 
 pub use crate::maintain::retire::batch_operations::{Manifest, ManifestError};
 
-/// Maximum number of objects per log entry and request.
+/// Maximum number of objects per log entry and per request.
 const OBJECTS_AT_ONCE: usize = 1000;
 
 /// Restores the objects of a claim in memory, and compares them with the claim. Returns the results by index in
@@ -49,11 +49,11 @@ pub struct Retirement<'a> {
     pub sources: &'a [Source],
     /// The dataset that holds the objects.
     pub dataset: &'a Dataset,
-    /// The partitions, and the scopes of the sources.
+    /// The selected partitions, and the scopes of the sources.
     pub selection: &'a Selection,
     /// What to do with the objects.
     pub action: Action<'a>,
-    /// Maximum age of the recorded proofs that are used. If `None`, each claim is proved again.
+    /// Maximum age of recorded proofs to use. If `None`, each claim is proved again.
     pub proof_age: Option<Duration>,
     /// Function that proves a claim.
     pub prove: &'a Prove<'a>,
@@ -76,13 +76,13 @@ pub enum Action<'a> {
     Delete,
 }
 
-/// Why an object is not retired, as in `--json`.
+/// Why an object is not retired, as printed by `--json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kept {
     /// The object in the source is not the one that was converted.
     Changed,
-    /// The object was damaged when it was converted, so its text is not complete in the dataset.
+    /// The object was damaged when it was converted, so the dataset lacks part of its text.
     Damaged,
     /// The object does not exist in the source, although no run has retired it.
     Missing,
@@ -126,7 +126,7 @@ pub struct RetiredPartition {
     /// The partition.
     #[serde(flatten)]
     pub partition: Partition,
-    /// Number of objects that are proved and unchanged in the source.
+    /// Number of proved objects that are unchanged in the source.
     pub objects: u64,
     /// Compressed bytes of these objects.
     pub bytes: u64,
@@ -135,19 +135,19 @@ pub struct RetiredPartition {
 /// The result of a retirement. `--json` prints it as JSON; the keys are stable.
 #[derive(Debug, Default, Serialize)]
 pub struct Summary {
-    /// Number of objects that are proved, and that were unchanged in the source when they were checked.
+    /// Number of proved objects that were unchanged in the source when they were checked.
     pub objects: u64,
     /// Compressed bytes of these objects.
     pub bytes: u64,
     /// Number of these objects that this run deleted.
     pub deleted: u64,
-    /// Number of deleted objects that are hidden by a delete marker, because their bucket has versions.
+    /// Number of deleted objects that are only hidden by a delete marker, because their bucket is versioned.
     pub delete_markers: u64,
     /// Number of objects that an earlier run recorded as retired and that no longer exist in the source.
     pub deleted_before: u64,
     /// Number of objects that this run recorded as retired.
     pub recorded: u64,
-    /// Number of claimed objects that are not below the sources.
+    /// Number of claimed objects that are not in any of the sources.
     pub elsewhere: u64,
     /// Number of claims that this run proved.
     pub claims_proved: u64,
@@ -161,13 +161,13 @@ pub struct Summary {
     pub failures: Vec<Failure>,
 }
 
-/// The error when a retirement is not completed.
+/// Why a retirement was not completed.
 #[derive(Debug, thiserror::Error)]
 pub enum RetireError {
     /// The dataset is redacted.
     #[error("the dataset is redacted, so the original objects cannot be restored from it")]
     Redacted,
-    /// Objects of a source cannot be deleted.
+    /// Objects cannot be deleted from a source.
     #[error("{name}: {why}")]
     Undeletable {
         /// The source as the user specified it.
@@ -192,7 +192,7 @@ pub enum RetireError {
     Interrupted,
 }
 
-/// A claimed object below one of the sources.
+/// A claimed object in one of the sources.
 struct Candidate {
     held: HeldObject,
     retired: bool,
@@ -242,7 +242,8 @@ impl Retirement<'_> {
     /// # Errors
     ///
     /// Fails if the dataset is redacted or cannot be read or written, if the source denies deletions, or if `stop` is
-    /// set. Deleted objects are recorded as retired; the next run continues. `summary` contains what was done before.
+    /// set. Objects that were deleted before the error are recorded as retired and counted in `summary`. The next run
+    /// continues.
     pub fn run(&self, summary: &mut Summary) -> Result<(), RetireError> {
         if !self.dataset.redaction().is_empty() {
             return Err(RetireError::Redacted);
@@ -317,7 +318,7 @@ impl Retirement<'_> {
         Ok(())
     }
 
-    /// Returns the objects of each claim that are below one of the sources and can be proved.
+    /// Returns, for each claim, the objects that are in one of the sources and can be proved.
     fn candidates(&self, log: &Log, summary: &mut Summary) -> Vec<(usize, Vec<Candidate>)> {
         let amendments = log.amendments();
         let mut claims = Vec::new();
@@ -363,7 +364,7 @@ impl Retirement<'_> {
         })
     }
 
-    /// Returns the candidates that exist in the source and are still the objects that were converted.
+    /// Returns the candidates that still exist in the source and have not changed since they were converted.
     fn check(
         &self,
         partition: &Partition,
@@ -448,8 +449,8 @@ impl Retirement<'_> {
 
     /// Returns a description of the first file that does not match its claim. If `whole` is set, compares all bytes.
     ///
-    /// Restoring the text reads only some parts of the files. If another part is damaged, the source is still needed to
-    /// convert the objects again, so they must not be deleted.
+    /// Restoring the text reads only parts of the files. If another part is damaged, the objects must be converted
+    /// again, so they must not be deleted from the source.
     fn damage(&self, claim: &Claim, whole: bool) -> Result<Option<String>, DatasetError> {
         for output in &claim.outputs {
             let name = self.dataset.target().name(&output.file.key);
@@ -534,7 +535,7 @@ impl Retirement<'_> {
                         summary.deleted += 1;
                         summary.delete_markers += u64::from(marker);
                     }
-                    // Another run or the user deleted it after this run had checked it.
+                    // Another run or the user deleted the object after this run had checked it.
                     Deletion::Absent => summary.deleted_before += 1,
                     Deletion::Changed => summary.keep(Kept::Changed, object.url.clone()),
                     Deletion::Failed(error) => {
@@ -547,7 +548,7 @@ impl Retirement<'_> {
                     }
                 }
             }
-            // If a whole request is denied, the next one will be, too.
+            // If a request is denied for all of its objects, the next request will be denied, too.
             if let Some(error) = denied.filter(|_| failed == of_source.len()) {
                 return Err(RetireError::Denied(error));
             }
@@ -556,7 +557,7 @@ impl Retirement<'_> {
     }
 }
 
-/// Returns how the object in the source differs from the one that was converted, or `None` if it does not.
+/// Returns how the object in the source differs from the one that was converted, or `None` if they are the same.
 fn difference(held: &HeldObject, listed: &Listed, partition: &Partition) -> Option<Kept> {
     if !Key::parse(&listed.key()).is_ok_and(|key| key.partition == *partition) {
         return Some(Kept::Misplaced);

@@ -88,7 +88,7 @@ pub struct Report {
     pub worst_objects: Vec<WithRejects>,
     /// Number of incomplete objects that the user accepted.
     pub accepted: u64,
-    /// Number of objects that `retire` recorded: the dataset may hold their only copy.
+    /// Number of objects that are recorded as retired: the dataset may hold their only copy.
     pub retired: u64,
     /// Number of retired objects that still exist in the source.
     pub retired_in_source: u64,
@@ -105,7 +105,7 @@ pub struct Finding {
     pub name: String,
     /// The problem, phrased as a predicate whose subject is the name.
     pub problem: String,
-    /// What the user can do.
+    /// How the user can fix the problem.
     pub remedy: Remedy,
 }
 
@@ -126,7 +126,7 @@ struct ActiveClaim<'a> {
     number: usize,
     claim: &'a Claim,
     state: &'a State,
-    /// Facts about the claim's objects that later log entries record.
+    /// Facts about the claim's objects that are recorded in later log entries.
     amendments: Arc<Amendments<'a>>,
     /// Path or URL of the claim.
     name: String,
@@ -575,7 +575,7 @@ impl Verification<'_> {
     }
 }
 
-/// Reports incomplete objects: those that were not read to the end, or that have lines but no rows.
+/// Reports incomplete objects: objects that were not read to the end, or that have lines but no rows.
 fn find_incomplete(claims: &[ActiveClaim], report: &mut Report) {
     let mut objects = Objects::default();
     for ActiveClaim { number, claim, amendments, .. } in claims {

@@ -15,7 +15,7 @@ use crate::logs::reject;
 use crate::logs::schema::{EXTRA_FIELDS, Field, SOURCE_KEY, Table};
 use crate::maintain::restore::groups::Groups;
 
-/// A position in a file of a claim. `B` is the content of a record batch.
+/// A position in one of a claim's files. `B` is a converted record batch.
 pub(super) struct Cursor<B> {
     /// The file. `None` if the claim has no such file.
     groups: Option<Groups>,
@@ -27,7 +27,7 @@ pub(super) struct Cursor<B> {
     first: u64,
     /// Number of the current row.
     row: u64,
-    /// The last error. It is why rows before `groups.at()` that are not in `batch` are lost.
+    /// The last error. Because of it, rows before `groups.at()` that are not in `batch` are lost.
     problem: Option<String>,
 }
 
@@ -73,7 +73,7 @@ impl<B> Cursor<B> {
         }
     }
 
-    /// Reads up to the current row. Returns `false` if the file has no such row.
+    /// Reads the file up to the current row. Returns `false` if the file has no such row.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl<B> Cursor<B> {
         self.row
     }
 
-    /// Moves forward by a number of rows.
+    /// Advances by the given number of rows.
     pub(super) fn advance(&mut self, rows: usize) {
         self.row += rows as u64;
     }
@@ -143,7 +143,7 @@ impl<B> Cursor<B> {
     }
 }
 
-/// A column of rows.
+/// The values of a column in a record batch.
 pub(super) enum Column {
     Text(StringViewArray),
     Int32(Int32Array),
@@ -193,7 +193,7 @@ pub(super) fn rows(
     let (name, mut table) = (&table.name, table.clone());
     let parse = |groups: Option<&Groups>| -> Parse<Vec<Column>> {
         if let Some(groups) = groups {
-            // A file by an older version lacks the fields that were added later.
+            // Files from older versions lack the fields that were added later.
             let schema = groups.footer().file_metadata().schema_descr();
             let has = |name: &str| schema.columns().iter().any(|column| column.name() == name);
             let is_in = |field: &&Field| field.columns.iter().all(|column| has(&column.name));
@@ -221,7 +221,7 @@ impl RejectedLines {
         u64::try_from(self.numbers.value(row)).ok().filter(|_| self.numbers.is_valid(row))
     }
 
-    /// Returns the first bytes of the line, without the line ending. They are absent in redacted datasets.
+    /// Returns the line's first bytes, without the line ending. They are absent in redacted datasets.
     pub(super) fn line(&self, row: usize) -> &[u8] {
         if self.lines.is_valid(row) { self.lines.value(row) } else { b"" }
     }

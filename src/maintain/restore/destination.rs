@@ -1,5 +1,5 @@
 //! Writes restored objects to a directory or a bucket. An object appears under its key only when it is complete and
-//! verified, and it never replaces another one.
+//! verified, and never replaces another object.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ use crate::decode::text_buffer::Text;
 use crate::logs::schema::LogType;
 use crate::store::{Completed, Created, FileKey, Target, Writing};
 
-/// Compression level of gzip: the fastest. Any other level would take more time than all other work together.
+/// Gzip compression level: the fastest. Any other level would take longer than all other work combined.
 const LEVEL: i32 = 1;
 /// Number of attempts to create an object.
 const ATTEMPTS: usize = 3;
@@ -132,7 +132,7 @@ enum Encoded {
 }
 
 impl Large {
-    /// Begins to write an object.
+    /// Starts writing an object.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ impl Large {
             Encoded::Text(writing) => writing,
         };
         let staged = writing.seal()?;
-        // The store would replace an object that another program has written in the meantime.
+        // Completing the upload would replace an object that another program has written in the meantime.
         if let Some(size) = target.size(&key)? {
             compare(&target, &key, size, claimed)?;
             return Ok(Placed::Existed);

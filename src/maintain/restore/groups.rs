@@ -29,7 +29,7 @@ const MAX_BATCH: u64 = 4096;
 pub(super) struct Groups {
     file: PublishedFile,
     metadata: ArrowReaderMetadata,
-    /// Returns whether a column is read, given its name.
+    /// Returns whether to read a column, given its name.
     wanted: fn(&str) -> bool,
     /// Number of the first row of each row group, and the number of rows in the file.
     starts: Vec<u64>,

@@ -20,9 +20,10 @@ use crate::plan::{PlanError, Selection};
 use crate::store::{FileKey, Target};
 use crate::util::threads::{self, on_threads};
 
-/// Maximum size in bytes of text that is written at once. Longer objects are streamed.
+/// Maximum size in bytes of text that is written in one call. Larger objects are streamed.
 const MAX_WHOLE: u64 = 64 << 20;
-/// Limit in bytes on restored text that is waiting to be written. Above it, threads write the text they restore.
+/// Maximum size in bytes of restored text that is waiting to be written. Above this limit, each thread writes the text
+/// that it restores.
 const MAX_WAITING: usize = 32 << 20;
 
 /// A restoration that is ready to run.
@@ -52,12 +53,12 @@ pub(crate) struct Summary {
     pub(crate) failures: Vec<Failed>,
 }
 
-/// Something that cannot be restored.
+/// An object, claim or partition that cannot be restored.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Failed {
     /// The URL of an object, the name of a claim, or a partition.
     pub(crate) object: String,
-    /// The kind of reason. Its values are stable.
+    /// Code of the reason. The codes are stable.
     pub(crate) reason: &'static str,
     /// The reason.
     pub(crate) error: String,
@@ -74,7 +75,7 @@ impl Restoration<'_> {
     ///
     /// # Errors
     ///
-    /// Fails if the claims cannot be read, or if `stop` is set. Objects that were written remain.
+    /// Fails if the claims cannot be read, or if `stop` is set. Objects that were already written are kept.
     pub(crate) fn to_target(&self, target: &Arc<dyn Target>) -> Result<Summary, PlanError> {
         let (logs, summary) = self.logs()?;
         let (claims, summary) = self.claims(&logs, summary);
@@ -103,7 +104,7 @@ impl Restoration<'_> {
         Ok(self.finish(shared.summary.into_inner().unwrap_or_else(PoisonError::into_inner), &found))
     }
 
-    /// Writes the text of the objects to a stream, one after the other. Also returns the first error of the stream.
+    /// Writes the text of the objects to a stream, one object after the other. Also returns the stream's first error.
     ///
     /// # Errors
     ///
@@ -234,12 +235,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// State that all threads share.
+/// State shared by all threads.
 struct Shared<'a> {
     restoration: &'a Restoration<'a>,
     target: &'a Arc<dyn Target>,
     summary: Mutex<Summary>,
-    /// Indices of the values of `--object` that were found.
+    /// Indices of the `--object` values that were found.
     found: Mutex<BTreeSet<usize>>,
     /// Number of bytes of text that are waiting to be written.
     waiting: AtomicUsize,
@@ -272,7 +273,7 @@ struct ToTarget<'s, 'scope> {
     shared: &'scope Shared<'scope>,
     scope: &'s Scope<'scope>,
     wanted: &'scope Wanted<'scope>,
-    /// The listed directories of the destination, with the sizes of their files.
+    /// The destination's directories that have been listed, with the sizes of their files.
     listed: HashMap<String, HashMap<String, u64>>,
     open: Option<Open>,
 }
@@ -306,7 +307,7 @@ impl<'s, 'scope> ToTarget<'s, 'scope> {
         Ok(self.listed[directory].get(&**key).copied())
     }
 
-    /// Prepares to write an object. Returns `None` if it exists.
+    /// Prepares to write an object. Returns `None` if it already exists in the destination.
     fn open(&mut self, object: Object<'_>) -> anyhow::Result<Option<Open>> {
         let Object { key, claimed, .. } = object;
         let target = self.shared.target;
@@ -390,7 +391,7 @@ struct ToStream<'a, 's> {
     restoration: &'a Restoration<'a>,
     claim: Option<&'a Claim>,
     stream: &'s mut dyn Write,
-    /// The first error of the stream.
+    /// The stream's first error.
     result: io::Result<()>,
     found: BTreeSet<usize>,
     text: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Collects the text of an object while it is restored, and compares it with the checksum and the length in the claim.
+//! Collects an object's text during its restoration, and compares it with the checksum and the length in the claim.
 
 use memchr::memchr_iter;
 
@@ -11,7 +11,7 @@ const CHUNK: usize = 64 << 10;
 pub(super) struct Text {
     bytes: Vec<u8>,
     crc: libdeflater::Crc,
-    /// Number of bytes before `bytes`.
+    /// Number of bytes that precede `bytes`; the sink has received them.
     passed: u64,
     expected: u64,
     /// Whether the text ends without a line feed.
@@ -61,7 +61,7 @@ impl Text {
         if self.bytes.len() < CHUNK {
             return Ok(());
         }
-        // The last byte may be the line feed that the object does not have.
+        // Holds back the last byte: it may be a line feed that the object does not have.
         let last = self.bytes.pop();
         self.pass(out)?;
         self.bytes.extend(last);

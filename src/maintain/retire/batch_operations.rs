@@ -24,7 +24,7 @@ pub struct Manifest {
     has_versions: bool,
 }
 
-/// The error when a manifest cannot be written.
+/// Why a manifest cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// The file cannot be written.
@@ -97,7 +97,7 @@ fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Copies a manifest without its last column, the version IDs.
+/// Copies a manifest without its last column, which contains the version IDs.
 fn without_versions(mut file: NamedTempFile, path: &Path) -> io::Result<NamedTempFile> {
     file.seek(SeekFrom::Start(0))?;
     let mut copy = BufWriter::new(NamedTempFile::new_in(directory(path))?);

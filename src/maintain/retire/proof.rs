@@ -1,4 +1,4 @@
-//! Proofs: records that the objects of a claim were restored and compared with the claim.
+//! Records of proofs. A proof shows which objects of a claim were restored and match the claim.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) struct Proof {
     run: String,
     /// When the proof began.
     proved_at: DateTime<Utc>,
-    /// SHA-256 of the claim, which contains the SHA-256 of its files.
+    /// SHA-256 of the claim, which in turn contains the SHA-256 of each of its files.
     claim_sha256: String,
     /// Number of objects in the claim that can be restored.
     restorable: u64,
@@ -66,7 +66,7 @@ fn sha256(claim: &Claim) -> String {
 /// The recorded proofs of a partition.
 pub(super) struct Proofs {
     directory: String,
-    /// Maximum age of the proofs that are used.
+    /// Maximum age of proofs to use.
     age: Option<TimeDelta>,
     /// Keys of the proofs, with the numbers of their claims.
     keys: Vec<(usize, String)>,
@@ -114,7 +114,7 @@ impl Proofs {
             let Ok(proof) = serde_json::from_slice::<Proof>(&text) else { continue };
             let since = now - proof.proved_at;
             let is_current = since >= TimeDelta::zero() && since <= age;
-            // A store that failed for a moment must not prevent the objects from being proved.
+            // Any other problem may have been temporary, such as a store error, so the claim is proved again.
             let is_damaged = |name: &String| {
                 claim.objects.iter().any(|object| object.name == *name && object.crc32.is_none())
             };

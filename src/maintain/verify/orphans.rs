@@ -9,7 +9,7 @@ use crate::logs::key::Partition;
 use crate::maintain::verify::{Finding, Report};
 use crate::plan::Remedy;
 
-/// The claims of a dataset, read after its files were listed and sorted by partition.
+/// The claims of a dataset, sorted by partition. They must be read after the dataset's files are listed.
 pub(super) struct Orphans<'a> {
     pub(super) dataset: &'a Dataset,
     pub(super) logs: &'a [Log],
@@ -45,7 +45,7 @@ impl Orphans<'_> {
         Ok(())
     }
 
-    /// Reports files of originals that belong to no claim and to no other file. Skips partitions in `unknown`.
+    /// Reports originals files that belong to no claim and to no other file. Skips partitions in `unknown`.
     pub(super) fn find_originals(
         &self,
         originals: &DataFiles,
@@ -72,8 +72,8 @@ impl Orphans<'_> {
         Ok(())
     }
 
-    /// Returns the orphan files of a partition. If there are any according to the log in memory, reads the log again,
-    /// because another run may have published files since.
+    /// Returns the orphan files of a partition. If the log in memory shows any, reads the log again, because another
+    /// run may have published files since.
     fn confirmed(
         &self,
         partition: &Partition,

@@ -34,7 +34,7 @@ pub(super) fn check(
 }
 
 /// Describes how a footer contradicts the claim, or names an entry that the footer lacks even though this program
-/// always writes it. Returns `None` if there is no problem.
+/// always writes it. Returns `None` if the footer is valid.
 fn contradiction(
     footer: &ParquetMetaData,
     dataset: &Dataset,
@@ -58,7 +58,7 @@ fn contradiction(
     }
     let log_type = LogType::ALL.into_iter().find(|each| each.table().name == output.table)?;
     let rejects: u64 = claim.rejects.values().sum();
-    // Only a comparison of rows can detect whether the values are actually redacted.
+    // Only comparing the rows can show whether the values are actually redacted.
     if !dataset.redaction().is_empty() && fact("alb2parquet.redaction").is_none() {
         return Some("does not state its redaction in its footer".to_owned());
     }

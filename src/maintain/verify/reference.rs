@@ -1,6 +1,6 @@
 //! The reference decoder: a second, slow and simple decoder for log lines, written from the documented rules.
 //!
-//! It imports nothing from `decode`, so a bug in that module does not recur here. `verify` also decodes a sample of the
+//! It imports nothing from `decode`, so it does not share that module's bugs. `verify` also decodes a sample of the
 //! objects with this decoder, and tests compare both decoders on random text. Simplicity comes first: the reference
 //! decoder splits lines character by character, and parses values with the standard library and chrono.
 
@@ -28,7 +28,7 @@ pub type Row = Vec<Option<Value>>;
 /// A decoded line.
 #[derive(Debug)]
 pub struct Line {
-    /// Number of the first line of text in this line, starting at 1.
+    /// Number of the first line of text in this log line, starting at 1.
     pub number: u64,
     /// Number of further lines of text that were joined to the first.
     pub joined: u64,
@@ -43,7 +43,7 @@ type Refusal<'t> = (Reason, Option<&'t Column>);
 ///
 /// # Errors
 ///
-/// Fails if the gzip data is damaged, or has more than `limit` decompressed bytes.
+/// Fails if the gzip data is damaged, or decompresses to more than `limit` bytes.
 pub(super) fn decompress(object: &[u8], limit: u64) -> io::Result<Vec<u8>> {
     if !object.starts_with(b"\x1f\x8b") {
         return Ok(object.to_vec());
@@ -144,7 +144,7 @@ fn row<'t>(table: &'t Table, line: &[u8]) -> Result<Row, Refusal<'t>> {
     Ok(row)
 }
 
-/// Returns a field without quotes around it. Only tables with literal quotes have such fields.
+/// Removes the quotes around a field, if it has any. Only tables with literal quotes have fields with quotes.
 fn unquoted(field: &str) -> &str {
     field.strip_prefix('"').and_then(|field| field.strip_suffix('"')).unwrap_or(field)
 }

@@ -9,7 +9,7 @@ use crate::maintain::restore::{self, Unrestorable};
 use crate::maintain::verify::Finding;
 use crate::plan::{PlanError, Remedy};
 
-/// The kind of all findings of this module.
+/// The kind of all findings in this module.
 const KIND: &str = "not_restorable";
 
 /// The result of restoring the objects of a claim.
@@ -40,7 +40,7 @@ pub(super) fn check(
     for (object, result) in claim.objects.iter().zip(proof) {
         match result {
             Ok(()) => restored.restorable += 1,
-            // Unless the user has accepted it, a damaged object is already the finding `incomplete_object`.
+            // A damaged object is already reported as `incomplete_object`, unless the user has accepted it.
             Err(Unrestorable::Damaged) => restored.damaged += 1,
             Err(Unrestorable::NoOriginals) => without_originals += 1,
             Err(why) => {

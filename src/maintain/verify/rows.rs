@@ -26,7 +26,7 @@ use crate::redact::Redaction;
 use crate::store::Source;
 use crate::util::corrupt::{self, contained};
 
-/// Name of the column that contains the key of the object from which a row was read.
+/// Name of the column that contains the key of the row's object.
 const SOURCE_KEY: &str = "source_key";
 
 /// The rows and rejects of an object.

@@ -24,13 +24,14 @@ use crate::store::Source;
 const ONE_IN: u64 = 100;
 /// Maximum size of a sampled object, compressed and decompressed, because both are held in memory.
 const MAX_SIZE: u64 = 64 << 20;
-/// A UTF-8 byte order mark.
+/// The UTF-8 byte order mark.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Selects the objects that are also decoded with the reference decoder.
 #[derive(Debug, Default)]
 pub(super) struct Sample<'c> {
-    /// For each table, the name of its first object that can be sampled, so that even small datasets have a sample.
+    /// The name of each table's first object that can be sampled. It is always sampled, so that even small datasets
+    /// have a sample.
     first: BTreeMap<&'static str, &'c str>,
 }
 
@@ -40,7 +41,7 @@ impl<'c> Sample<'c> {
         self.first.contains_key(table.name.as_str())
     }
 
-    /// Sets the first object of a table, if the object can be sampled and there is none yet.
+    /// Sets the first object of a table, if none is set yet and the object can be sampled.
     pub(super) fn offer(&mut self, table: &'static Table, object: &'c Claimed) {
         if can_be_sampled(object) {
             self.first.entry(&table.name).or_insert(&object.name);
@@ -65,8 +66,8 @@ fn can_be_sampled(object: &Claimed) -> bool {
         && object.notes.iter().all(is_supported)
 }
 
-/// Returns whether a name is drawn, which is true for about one in [`ONE_IN`] names. The result depends only on the
-/// name, not on the object's location.
+/// Returns whether an object with this name is sampled: about one in [`ONE_IN`] is. The result does not depend on the
+/// object's location.
 fn is_drawn(name: &str) -> bool {
     let hash = Sha256::digest(identity(name));
     let (number, _) = hash.split_first_chunk().expect("a SHA-256 hash has 32 bytes");
@@ -168,7 +169,7 @@ fn value(array: &ArrayRef, row: usize) -> Option<Value> {
     })
 }
 
-/// Describes whether a line became a row or a reject.
+/// Describes the outcome of a line: a row or a reject.
 fn outcome_text(reject: Option<&Reject>) -> String {
     let Some(Reject { reason, column, byte_offset, raw_length, .. }) = reject else {
         return "a row".to_owned();

@@ -41,7 +41,7 @@ impl Objects {
             let (url, rejects) = (claim.url(object), object.reject_count());
             if !object.is_incomplete() {
                 self.worst.push(WithRejects { object: url, lines: object.lines, rejects });
-                // A dataset may have millions of objects with rejects, so the list is truncated regularly.
+                // A dataset may have millions of objects with rejects, so the list is truncated periodically.
                 if self.worst.len() > 100 * MAX_NAMED {
                     self.cut();
                 }

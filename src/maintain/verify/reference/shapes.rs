@@ -1,4 +1,4 @@
-//! Shapes of values, written from the rules in `docs/lines.md` with only the standard library.
+//! Shapes of values, implemented from the rules in `docs/lines.md` with only the standard library.
 
 use crate::logs::schema::Shape;
 

@@ -22,15 +22,15 @@ pub enum Value {
 #[derive(Debug)]
 pub(super) struct Invalid;
 
-/// Returns the value of a column from its field, which has no quotes and is not `-`. `None` is NULL.
+/// Parses a column's value from its field, which must not have quotes and must not be `-`. `None` is NULL.
 pub(super) fn parse(column: &Column, field: &str) -> Result<Option<Value>, Invalid> {
     let Some(text) = part(column.part, field)? else { return Ok(None) };
     if column.shape.is_some_and(|shape| !shapes::fits(shape, text)) {
         return Err(Invalid);
     }
     if matches!(column.part, Part::NotBefore | Part::NotAfter) {
-        // A separate text column contains the whole validity, so a time that does not parse is no reason to reject the
-        // line.
+        // A separate text column contains the entire validity period, so a time that does not parse is no reason to
+        // reject the line.
         return Ok(time(text).map(Value::Time));
     }
     let value = match column.kind {
@@ -43,7 +43,7 @@ pub(super) fn parse(column: &Column, field: &str) -> Result<Option<Value>, Inval
     value.map(Some).ok_or(Invalid)
 }
 
-/// Returns the part of a field that a column contains.
+/// Returns the part of a field that belongs in a column.
 fn part(part: Part, field: &str) -> Result<Option<&str>, Invalid> {
     let endpoint = field.rsplit_once(':');
     let [verb, url, protocol] = request(field);
