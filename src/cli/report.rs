@@ -99,7 +99,7 @@ impl Report {
     }
 }
 
-/// Checks whether a page can be written to a path. This is called before the dataset is read.
+/// Checks whether a page can be written to a path. Called before the dataset is read.
 fn can_be_written(file: &Path) -> anyhow::Result<()> {
     let directory = match file.parent() {
         Some(directory) if directory.as_os_str().is_empty() => Path::new("."),
