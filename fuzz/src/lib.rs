@@ -98,7 +98,7 @@ pub fn write_seeds(name: &str) {
 ///
 /// # Panics
 ///
-/// Panics if the input violates an assertion of the target, or holds more than [`MAX_ALLOCATED`] bytes.
+/// Panics if one of the target's assertions fails, or if the input holds more than [`MAX_ALLOCATED`] bytes.
 pub fn run(name: &str, input: &[u8]) {
     let before = NOW.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);

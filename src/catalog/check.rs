@@ -225,7 +225,7 @@ fn path(values: &PartitionValues) -> String {
     pairs.map(|(column, value)| format!("{column}={value}")).collect::<Vec<_>>().join("/")
 }
 
-/// Returns whether a column's values can be compared with literals.
+/// Returns whether values of this type can be compared with literals.
 fn is_comparable(data_type: &DataType) -> bool {
     !matches!(data_type, DataType::Binary)
 }

@@ -264,8 +264,8 @@ impl External {
     ///
     /// # Errors
     ///
-    /// Fails for other tables, for dialects other than Athena and Trino, and if queries must specify accounts or
-    /// regions.
+    /// Fails for tables without such a view, for dialects other than Athena and Trino, and if queries must specify
+    /// accounts or regions.
     pub fn compat_view(&self, view: &str, dialect: Dialect) -> Result<String, DdlError> {
         self.check(dialect)?;
         check_name(view)?;
@@ -332,7 +332,7 @@ impl External {
     }
 }
 
-/// Returns the first year with logs of this type: the year in which AWS introduced the first field.
+/// Returns the first year with logs of this type: the year in which AWS introduced the log's first field.
 fn first_year(table: &Table) -> &str {
     let era = table.fields.first().map_or("", |field| field.era.as_str());
     era.split_once('-').map_or(era, |(year, _)| year)

@@ -195,8 +195,8 @@ pub(crate) fn retire(
     let mut statements = conversion(aws, sources, out, keys)?;
     for source in sources {
         let Some(Prefix { bucket, path, .. }) = in_s3(source)? else { continue };
-        // S3 reports that an object does not exist only if the caller may list the bucket without a condition on the
-        // prefix; otherwise, it denies access.
+        // Without permission to list the bucket, S3 denies access to a missing object instead of reporting that it does
+        // not exist. This permission must have no condition on the prefix.
         statements.push(json!({
             "Effect": "Allow",
             "Action": "s3:ListBucket",
@@ -235,8 +235,8 @@ fn conversion(
         }));
     }
     if let Some(Prefix { bucket, path, .. }) = out.map(in_s3).transpose()?.flatten() {
-        // This statement has no condition. S3 reports that an object does not exist only if the caller may list the
-        // bucket, and a request for an object has no prefix that a condition could test.
+        // Without permission to list the bucket, S3 denies access to a missing object instead of reporting that it does
+        // not exist. The statement has no condition, because a request for an object has no prefix to test.
         statements.push(json!({
             "Effect": "Allow",
             "Action": "s3:ListBucket",

@@ -431,7 +431,7 @@ impl Observer for Reporting<'_> {
     }
 }
 
-/// Describes how the conversion ended, for the error message that is printed if the summary cannot be printed.
+/// Describes how the conversion ended, for the error message if printing the summary fails.
 fn ended(tally: &Tally) -> &'static str {
     if tally.interrupted {
         "the conversion was interrupted; run the same command again to continue it"

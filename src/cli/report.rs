@@ -157,7 +157,7 @@ fn summary(facts: &Facts) -> String {
     text
 }
 
-/// Returns the list of incomplete objects. Those that have not been accepted come first.
+/// Returns the list of incomplete objects, starting with those that have not been accepted.
 fn list(incomplete: &IncompleteObjects) -> String {
     let mut text = String::new();
     for each in incomplete.list.iter().take(MAX_SHOWN) {

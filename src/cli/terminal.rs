@@ -1,7 +1,7 @@
 //! Prints results on stdout and messages on stderr. No other module prints.
 //!
 //! All output is escaped here ([`crate::util::escape`]), so it cannot control the terminal. Each message is a single
-//! line: newlines are escaped like other control characters, so the name of an object cannot start a new line.
+//! line: newlines are escaped like other control characters, so an object name cannot start a new line.
 
 use std::io::{self, IsTerminal, StdoutLock, Write};
 
