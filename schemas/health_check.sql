@@ -1,13 +1,13 @@
 CREATE EXTERNAL TABLE IF NOT EXISTS `alb_health_check_logs` (
   `type` string COMMENT 'Kind of check: http, https, h2, grpc or lambda',
   `time` timestamp COMMENT 'When the check began',
-  `latency` double COMMENT 'Seconds that the check took, to the nanosecond',
+  `latency` double COMMENT 'Duration of the check in seconds, with nanosecond precision',
   `target_addr` string COMMENT 'Address and port of the target, or ARN of the Lambda function',
   `target_group_id` string COMMENT 'Name of the target group',
   `status` string COMMENT 'PASS or FAIL',
-  `status_code` int COMMENT 'Status code that the target sent; NULL when it sent none',
+  `status_code` int COMMENT 'Status code that the target sent; NULL if it sent none',
   `reason_code` string COMMENT 'Why the check failed; NULL when it passed',
-  `elb` string COMMENT 'Resource id of the load balancer, app/name/id',
+  `elb` string COMMENT 'Resource ID of the load balancer (app/name/id)',
   `ip_address` string COMMENT 'Address of the load balancer node',
   `extra_fields` string COMMENT 'Unchanged text of fields that AWS added after this version',
   `source_key` string COMMENT 'Key of the object that the row came from'

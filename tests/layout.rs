@@ -22,12 +22,12 @@ use crate::support::{
     read_file, text_of, tree,
 };
 
-/// Number of rows in the file that most tests read. They do not fit in one page.
+/// Number of rows in the file that most tests read. The rows do not fit in one page.
 const COUNT: usize = 25_000;
 
 /// A world whose only file uses the `compact` profile. The file has every kind of column: constant, repetitive or
-/// unique values, all or some values NULL, NULL from a certain row on, long values, and first few, then many distinct
-/// values.
+/// unique values, all or some values NULL, NULL from a certain row on, long values, and few distinct values at first,
+/// then many.
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let world = World::with(gzip(lines_of_every_kind()));
     world.convert_with(&["--profile", "compact"]).expect(0);
@@ -79,7 +79,7 @@ fn batches(path: &Path) -> Vec<RecordBatch> {
     builder.with_batch_size(1 << 20).build().unwrap().map(Result::unwrap).collect()
 }
 
-/// A value that compares in the order that statistics use.
+/// A value with the sort order that statistics use.
 #[derive(Debug, Clone, PartialEq, PartialOrd)]
 enum Value {
     Bytes(Vec<u8>),
@@ -470,7 +470,7 @@ fn statistics_keep_the_signs_of_zeros() {
 #[test]
 fn truncated_statistics_are_not_exact_in_any_column() {
     let world = World::new();
-    // Between 61 and 63 bytes of the key fit, depending on where its first three-byte character starts.
+    // Between 61 and 63 bytes of the key fit, depending on the offset of its first three-byte character.
     for (number, start) in ["", "x", "xx"].into_iter().enumerate() {
         let line = Line::of(34).with(14, &format!("\"{start}{}\"", "\u{20ac}".repeat(22))).text();
         let prefix = format!("{start}{}", "\u{65e5}".repeat(30));

@@ -228,7 +228,7 @@ fn a_connection_without_tls_has_null_in_tls_columns() {
     assert_eq!(set, expected);
 }
 
-/// A client must not be able to end its user agent, and thus to choose the values of later fields.
+/// Clients must not be able to end the user agent field early and thereby set the values of later fields.
 #[test]
 fn a_quote_after_a_backslash_belongs_to_the_user_agent_of_a_classic_log() {
     for (agent, value) in [
@@ -250,7 +250,7 @@ fn a_quote_after_a_backslash_belongs_to_the_user_agent_of_a_classic_log() {
     }
 }
 
-/// Classic Load Balancers deliver text, in which clients choose the bytes of some fields.
+/// Classic Load Balancers deliver uncompressed text, and clients control the bytes of some fields.
 #[test]
 fn a_first_line_with_any_bytes_does_not_affect_the_other_lines_of_a_classic_log() {
     for (agent, rejects) in [(&b"\"\xe9t\xe9\""[..], 1), (b"\"\x1b[2J\"", 0)] {
@@ -271,7 +271,7 @@ fn quotes_in_a_network_load_balancers_log_are_part_of_the_value() {
     let lists = [
         r#""h2""#,
         r#""h2","http/1.1","http/1.0""#,
-        // AWS encodes unusual characters, and cuts the list off at 256 bytes, even within a name.
+        // AWS encodes unusual characters, and truncates the list at 256 bytes, even within a name.
         r#""%0a%22","h"#,
         r#"""#,
         r#""-""#,
@@ -285,7 +285,7 @@ fn quotes_in_a_network_load_balancers_log_are_part_of_the_value() {
             get(outcome.row(), "tls_connection_creation_time"),
             Some("2025-07-19T14:02:46.000000Z")
         );
-        // A line that is truncated in the list has an odd number of quotes, but is not joined to the next line.
+        // A line that is truncated within the list has an odd number of quotes, but is not joined to the next line.
         let short = line.0[..21].join(" ");
         let outcome = decode_as(LogType::NlbTls.table(), text_of([&short, &short]));
         assert_eq!((outcome.rows.len(), outcome.joined), (2, 0), "{list}");

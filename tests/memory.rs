@@ -1,5 +1,5 @@
-//! Not a test: an in-memory server for one bucket. It implements only the parts of the S3 protocol for listing, reading
-//! and small writes. A test can replace any response.
+//! Not a test: an in-memory server for one bucket. It implements only the parts of the S3 protocol that are needed for
+//! listing, reading and small writes. A test can replace any response.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

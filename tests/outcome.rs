@@ -137,7 +137,7 @@ fn value_text(value: Value) -> String {
     }
 }
 
-/// Object key to which decoded text is attributed.
+/// The object key to which decoded rows are attributed.
 pub(crate) const OBJECT: &str = "an/object";
 
 /// Returns the rows of a batch.

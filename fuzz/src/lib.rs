@@ -21,11 +21,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fuzz_targets::{FuzzTarget, TARGETS};
 
-/// Maximum number of bytes that one input may have allocated at any time, in addition to what earlier inputs left
-/// allocated.
+/// Maximum number of bytes that a single input may hold at any time, not counting memory left over from earlier inputs.
 const MAX_ALLOCATED: usize = 64 << 20;
 
-/// Counts allocated bytes.
+/// An allocator that counts allocated bytes.
 struct Counting;
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
@@ -71,7 +70,7 @@ fn target(name: &str) -> FuzzTarget {
     TARGETS.into_iter().find(|target| target.name == name).expect("the target exists")
 }
 
-/// Returns the seeds of a target.
+/// Returns a target's seeds.
 ///
 /// # Panics
 ///
@@ -81,7 +80,7 @@ pub fn seeds(name: &str) -> Vec<Vec<u8>> {
     (target(name).seeds)(root)
 }
 
-/// Writes the seeds of a target to the directory in `ALB2PARQUET_CORPUS`, if that is set.
+/// Writes a target's seeds to the directory in `ALB2PARQUET_CORPUS`, if that variable is set.
 ///
 /// # Panics
 ///
@@ -99,7 +98,7 @@ pub fn write_seeds(name: &str) {
 ///
 /// # Panics
 ///
-/// Panics if the input violates an assertion of the target, or holds more than [`MAX_ALLOCATED`] bytes.
+/// Panics if one of the target's assertions fails, or if the input holds more than [`MAX_ALLOCATED`] bytes.
 pub fn run(name: &str, input: &[u8]) {
     let before = NOW.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);

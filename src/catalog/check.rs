@@ -24,9 +24,10 @@ pub(crate) use sql::Engine;
 
 /// Maximum number of partitions whose columns are compared.
 const PARTITIONS: usize = 4;
-/// Maximum total number of rows in these partitions. Only a single partition may exceed it.
+/// Maximum total number of rows in these partitions. A partition with more rows is compared only if it is the only one.
 const ROWS: u64 = 2_000_000;
-/// A file with more rows has several row groups. Only these files reveal a reader that stops before the end of a file.
+/// A file with more rows than this has several row groups. Only files with several row groups reveal readers that stop
+/// before the end of a file.
 const ROW_GROUP: u64 = 125_000;
 
 /// A file in the dataset cannot be read.
@@ -74,7 +75,7 @@ enum Range {
     Empty,
     /// The exact min and max.
     Exact(Value, Value),
-    /// A footer lacks the min and max, or they are truncated.
+    /// In at least one footer, the min and max are missing or truncated.
     Unknown,
 }
 
@@ -224,7 +225,7 @@ fn path(values: &PartitionValues) -> String {
     pairs.map(|(column, value)| format!("{column}={value}")).collect::<Vec<_>>().join("/")
 }
 
-/// Returns whether a column's values can be compared with literals.
+/// Returns whether values of this type can be compared with literals.
 fn is_comparable(data_type: &DataType) -> bool {
     !matches!(data_type, DataType::Binary)
 }
@@ -279,7 +280,7 @@ mod tests {
         assert!(choose(&partitions(&[]), |_| true, &mut Random(1)).is_empty());
     }
 
-    /// All partitions may exceed the row limit, even if their files are small.
+    /// Every partition may exceed the row limit, even if each file is small.
     #[test]
     fn the_smallest_partition_is_chosen_if_all_are_too_large() {
         let all = partitions(&[9_000_000, 3_000_000, 8_000_000]);

@@ -33,7 +33,7 @@ pub(crate) use crate::catalog::ddl::location::locate;
 const MIDNIGHT: &str = "Partitions are days of delivery (UTC): the last minutes of a day can \
     be in the next partition, so select two days and filter by time";
 
-/// A query engine or catalog, which determines the form of the statements.
+/// A query engine or catalog for which statements are generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// Amazon Athena.
@@ -72,14 +72,14 @@ impl Dialect {
     }
 }
 
-/// A table of a dataset, described for engines.
+/// A table in a dataset, as described to engines.
 #[derive(Debug, Clone)]
 pub struct External {
     /// The log type of the rows; `None` for the rejects table.
     pub log_type: Option<LogType>,
     /// Name of the table, such as `alb_access_logs` or `logs.alb_access_logs`.
     pub name: String,
-    /// Description of a row.
+    /// Description of the rows.
     pub description: String,
     /// The columns, without the partition columns.
     pub columns: Vec<Column>,
@@ -91,7 +91,7 @@ pub struct External {
     pub accounts: Vec<String>,
     /// The regions in the dataset. If empty, every query must specify regions.
     pub regions: Vec<String>,
-    /// The first year for which the engine computes partitions, four digits.
+    /// First year for which the engine computes partitions, as four digits.
     pub first_year: String,
     /// Whether the engine computes partitions instead of reading them from a catalog.
     pub projection: bool,
@@ -130,11 +130,11 @@ pub enum DdlError {
     /// `DuckDB` lists the partition directories for each query.
     #[error("DuckDB has no catalog of partitions: its view lists them for each query")]
     NoCatalog,
-    /// Queries on the table must specify accounts and regions, but the view does not.
+    /// Queries of the table must specify accounts and regions, but the view does not.
     #[error("the view requires known accounts and regions")]
     Injected,
-    /// Views exist only in the Athena and Trino dialects, and only for tables in AWS's documentation that they can
-    /// replace.
+    /// Views are available only in the Athena and Trino dialects, and only for tables that AWS documents and that a
+    /// view can replace.
     #[error(
         "the view exists only for the log types access, nlb_tls and classic, and for the dialects athena and trino"
     )]
@@ -144,9 +144,9 @@ pub enum DdlError {
     Location {
         /// The location of the table.
         location: String,
-        /// The first part of the location that the engine interprets.
+        /// The first part of the location that the engine would interpret.
         what: String,
-        /// How the engine interprets that part.
+        /// How the engine would interpret that part.
         reason: &'static str,
     },
     /// The URL of the dataset is invalid.
@@ -213,8 +213,8 @@ impl External {
         }
     }
 
-    /// Returns the statements that create the table and, if its partitions are registered in a catalog, those that add
-    /// the partitions.
+    /// Returns the statements that create the table. If its partitions are registered in a catalog, also returns the
+    /// statements that add them.
     ///
     /// # Errors
     ///
@@ -264,8 +264,8 @@ impl External {
     ///
     /// # Errors
     ///
-    /// Fails for other tables, for dialects other than Athena and Trino, and if queries must specify accounts or
-    /// regions.
+    /// Fails for tables without such a view, for dialects other than Athena and Trino, and if queries must specify
+    /// accounts or regions.
     pub fn compat_view(&self, view: &str, dialect: Dialect) -> Result<String, DdlError> {
         self.check(dialect)?;
         check_name(view)?;
@@ -332,13 +332,13 @@ impl External {
     }
 }
 
-/// Returns the first year with logs of this type: the year in which AWS introduced the first field.
+/// Returns the first year with logs of this type: the year in which AWS introduced the log's first field.
 fn first_year(table: &Table) -> &str {
     let era = table.fields.first().map_or("", |field| field.era.as_str());
     era.split_once('-').map_or(era, |(year, _)| year)
 }
 
-/// Returns columns for the fields of a schema, with their descriptions.
+/// Returns a column for each field of a schema, with its description.
 fn columns<'a>(schema: &SchemaRef, meanings: impl Iterator<Item = &'a str>) -> Vec<Column> {
     let column = |(field, meaning): (&arrow::datatypes::FieldRef, &str)| Column {
         name: field.name().clone(),
@@ -442,7 +442,7 @@ mod tests {
         let first = |log_type: LogType| External::rows(log_type.table()).first_year;
         let years = LogType::ALL.map(first);
         assert_eq!(years, ["2016", "2023", "2025", "2019", "2014"]);
-        // The table contains the rejects of all logs.
+        // The table contains rejects from all logs.
         assert_eq!(External::rejects().first_year, "2014");
         let range = |table: &External, range: &str| {
             let text = table.create(Dialect::Trino).unwrap();

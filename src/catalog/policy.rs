@@ -19,18 +19,18 @@ pub(crate) enum PolicyError {
     /// A URL is not in S3.
     #[error("{0} is not in S3: a policy requires URLs that begin with s3://")]
     NotS3(String),
-    /// The name of a bucket is invalid. It could act as a pattern and grant more than intended.
+    /// A bucket name is invalid. It could act as a pattern and grant more access than intended.
     #[error(
         "\"{0}\" is not a valid bucket name: use letters, digits, dots, hyphens and underscores, and no wildcards"
     )]
     Bucket(String),
-    /// An account ID is invalid. It could act as a pattern and grant more than intended.
+    /// An account ID is invalid. It could act as a pattern and grant more access than intended.
     #[error("\"{0}\" is not a valid account: an account ID has 12 digits")]
     Account(String),
-    /// The name of an AWS partition is invalid. It could act as a pattern and grant more than intended.
+    /// The name of an AWS partition is invalid. It could act as a pattern and grant more access than intended.
     #[error("\"{0}\" is not a valid AWS partition: use a name such as aws or aws-cn")]
     Partition(String),
-    /// The ARN of a key is invalid. A policy identifies keys by ARN, and a wildcard would grant access to all keys.
+    /// A key ARN is invalid. A policy identifies keys by ARN, and a wildcard would grant access to all keys.
     #[error(
         "\"{key}\" is not the ARN of a KMS key: use an ARN such as \
          arn:{aws}:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab; policies do not support \
@@ -90,16 +90,16 @@ fn verbatim(text: &str) -> String {
 /// Returns the bucket policy that lets the load balancers of the given accounts deliver logs below a prefix. `aws` is
 /// the AWS partition: `aws`, `aws-cn` or `aws-us-gov`.
 ///
-/// Application and Classic Load Balancers deliver logs with one service principal. In older regions, AWS also accepts
-/// its own account IDs as principals, but this policy does not use them. Network Load Balancers deliver logs with the
-/// principal of CloudWatch Logs, which also reads the bucket's access control list. Sources:
+/// Application and Classic Load Balancers share a service principal for log delivery. In older regions, the principal
+/// can also be one of AWS's account IDs, but this policy does not use them. Network Load Balancers deliver logs as the
+/// CloudWatch Logs service principal, which also reads the bucket's access control list. Sources:
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html>,
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/enable-access-logs.html> and
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/network/enable-access-logs.html>.
 ///
 /// # Errors
 ///
-/// Fails if an argument is invalid: the policy could otherwise grant more than intended.
+/// Fails if an argument is invalid: the policy could otherwise grant more access than intended.
 pub(crate) fn log_delivery(
     aws: &str,
     bucket: &str,
@@ -166,7 +166,8 @@ pub(crate) fn log_delivery(
 ///
 /// # Errors
 ///
-/// Fails if a URL is not in S3, or if an argument is invalid: the policy could otherwise grant more than intended.
+/// Fails if a URL is not in S3, or if an argument is invalid: the policy could otherwise grant more access than
+/// intended.
 pub(crate) fn convert(
     aws: &str,
     sources: &[String],
@@ -176,7 +177,7 @@ pub(crate) fn convert(
     Ok(document(conversion(aws, sources, out, keys)?))
 }
 
-/// Returns the minimal IAM policy for retiring objects of the sources that were converted to the dataset.
+/// Returns the minimal IAM policy for retiring source objects that were converted to the dataset.
 ///
 /// Only conditional deletions are allowed
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-delete-enforce.html>). They also require permission
@@ -194,8 +195,8 @@ pub(crate) fn retire(
     let mut statements = conversion(aws, sources, out, keys)?;
     for source in sources {
         let Some(Prefix { bucket, path, .. }) = in_s3(source)? else { continue };
-        // S3 reports that an object does not exist only if the caller may list the bucket without a condition on the
-        // prefix; otherwise, it denies access.
+        // Without permission to list the bucket, S3 denies access to a missing object instead of reporting that it does
+        // not exist. This permission must have no condition on the prefix.
         statements.push(json!({
             "Effect": "Allow",
             "Action": "s3:ListBucket",
@@ -234,8 +235,8 @@ fn conversion(
         }));
     }
     if let Some(Prefix { bucket, path, .. }) = out.map(in_s3).transpose()?.flatten() {
-        // This statement has no condition. S3 reports that an object does not exist only if the caller may list the
-        // bucket, and a request for an object has no prefix that a condition could test.
+        // Without permission to list the bucket, S3 denies access to a missing object instead of reporting that it does
+        // not exist. The statement has no condition, because a request for an object has no prefix to test.
         statements.push(json!({
             "Effect": "Allow",
             "Action": "s3:ListBucket",
@@ -338,7 +339,7 @@ mod tests {
     const ALL: [LoadBalancerType; 3] =
         [LoadBalancerType::Application, LoadBalancerType::Network, LoadBalancerType::Classic];
 
-    /// Returns the bucket policy for all types of load balancers.
+    /// Returns the bucket policy for all load balancer types.
     fn log_delivery(
         aws: &str,
         bucket: &str,

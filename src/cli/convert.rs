@@ -355,7 +355,7 @@ impl Convert {
     }
 }
 
-/// Compares touched objects with their converted content, while showing progress.
+/// Compares touched objects with their converted content, and shows the progress.
 fn compare(
     plan: &mut Plan,
     sources: &[Source],
@@ -431,7 +431,7 @@ impl Observer for Reporting<'_> {
     }
 }
 
-/// Returns a description of how the conversion ended, for the error message if the summary cannot be printed.
+/// Describes how the conversion ended, for the error message if printing the summary fails.
 fn ended(tally: &Tally) -> &'static str {
     if tally.interrupted {
         "the conversion was interrupted; run the same command again to continue it"

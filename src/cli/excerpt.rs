@@ -9,7 +9,7 @@ use crate::util::escape::pieces;
 /// Marker for an omitted part of a line.
 const MORE: &str = "…";
 
-/// The part of a line around a position, and a second line that marks the position.
+/// The part of a line around a position, with a second line that marks the position.
 pub(super) struct Excerpt {
     /// The excerpt, with `…` at each end where the line continues.
     pub(super) line: String,
@@ -25,8 +25,8 @@ struct Cell {
 }
 
 impl Excerpt {
-    /// Returns an excerpt around the bytes at `place`, at most `width` columns wide. If the fault is missing text at
-    /// the end of the line, `place` is an empty range there.
+    /// Returns an excerpt of at most `width` columns around the bytes at `place`. If text is missing at the end of the
+    /// line, `place` is an empty range at that position.
     pub(super) fn of(line: &[u8], place: Option<Range<usize>>, width: usize) -> Self {
         let mut cells = Vec::new();
         pieces(line, |at, piece| {
@@ -53,7 +53,7 @@ impl Excerpt {
 
 /// Returns a range of cells that fits into `width` columns, with `focus` near the center.
 fn window(cells: &[Cell], focus: usize, width: usize) -> Range<usize> {
-    // If the position is the end of the line, its caret needs one more column after the last character.
+    // A caret at the end of the line needs one more column after the last character.
     let end_column = usize::from(focus == cells.len());
     if cells.iter().map(|cell| cell.width).sum::<usize>() + end_column <= width {
         return 0..cells.len();

@@ -1,7 +1,7 @@
 //! Hints: what the user can do about an error. No other module knows which flag or command fixes which error.
 //!
-//! The library's errors describe what failed and why. If the variants of an error enum need different hints, the match
-//! has no wildcard, so a new variant does not compile until it has a hint or is explicitly without one.
+//! The library's errors describe what failed and why. If an error enum's variants need different hints, the match on it
+//! has no wildcard arm, so adding a variant requires a decision about its hint.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

@@ -19,7 +19,7 @@ const PER_WORKER: u64 = 32 << 20;
 /// Number of open files for listings, uploads and local files, in addition to one connection per request.
 const OTHER_FILES: u64 = 256;
 
-/// Checks that there is enough address space for the given number of workers. Otherwise, a failed allocation would
+/// Checks that there is enough address space for the given number of workers. Without enough, a failed allocation would
 /// abort the process during the run.
 ///
 /// # Errors
@@ -48,7 +48,7 @@ pub(super) fn check(workers: u64) -> anyhow::Result<()> {
 pub(super) fn check_files(requests: u64) -> anyhow::Result<()> {
     let need = requests + OTHER_FILES;
     match process_limit::soft("Max open files") {
-        // Half of the limit is the default, so it is always allowed.
+        // The default is half of the limit, so this number of requests is always allowed.
         Some(limit) if limit < need && requests > limit / 2 => bail!(
             "the limit on open files (ulimit -n) is {limit}; --max-requests {requests} needs {need}: raise the limit, \
              or lower --max-requests"

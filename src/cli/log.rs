@@ -21,10 +21,10 @@ pub(super) enum Format {
     Json,
 }
 
-/// Starts logging the program's events, up to the given level of detail, above the progress bars.
+/// Initializes the logger. It prints the program's events, up to the given level of detail, above the progress bars.
 pub(super) fn begin(format: Format, level: Level, bars: &MultiProgress) {
     let stderr = Stderr { bars: bars.clone(), format };
-    // Events from the crates that access stores are omitted, because they are too detailed.
+    // Events from the crates that access stores are too detailed, so they are omitted.
     let own = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     let layer = fmt::layer().with_writer(stderr).with_target(false);
     // An earlier test in the same process may already have initialized the logger.
@@ -36,7 +36,7 @@ pub(super) fn begin(format: Format, level: Level, bars: &MultiProgress) {
     };
 }
 
-/// Starts logging in JSON, without progress bars.
+/// Initializes the JSON logger, without progress bars.
 pub(super) fn begin_json() {
     let hidden = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
     begin(Format::Json, Level::INFO, &hidden);

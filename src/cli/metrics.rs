@@ -30,7 +30,7 @@ struct Snapshot {
     converting_seconds: f64,
     rows_per_second: f64,
     decompressed_bytes_per_second: f64,
-    /// `None` if the kernel does not report it.
+    /// `None` if the kernel does not report the peak.
     peak_memory_bytes: Option<u64>,
 }
 

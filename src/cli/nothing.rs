@@ -9,8 +9,7 @@ use crate::plan::{Listing, Matches, Moved, NOT_SELECTED};
 /// Maximum number of names to list as suggestions.
 const MAX_NAMES: usize = 10;
 
-/// Returns whether the selection is the reason why there is nothing to convert. If not, SOURCE contains no load balancer
-/// logs.
+/// Returns whether there is nothing to convert because of the selection. If not, SOURCE contains no load balancer logs.
 pub(super) fn is_explained(listing: &Listing) -> bool {
     listing.is_pruned || listing.skipped.contains_key(NOT_SELECTED)
 }
@@ -82,8 +81,8 @@ pub(super) fn moved(moved: &Moved) -> Option<String> {
     ))
 }
 
-/// Returns a line for each selected account, region and load balancer that has no logs. Each line lists the ones that
-/// do have logs.
+/// Returns a line for each selected account, region and load balancer that has no logs. Each line lists the accounts,
+/// regions or load balancers that do have logs.
 pub(super) fn unmatched(listing: &Listing) -> Vec<String> {
     let others: Vec<&str> = listing.others.iter().map(String::as_str).collect();
     let there_are = match &others[..] {

@@ -59,7 +59,7 @@ struct State {
     objects: AtomicU64,
     partitions: AtomicU64,
     rejects: AtomicU64,
-    /// Key of the object that was most recently opened.
+    /// Key of the most recently opened object.
     key: Mutex<String>,
     /// Number of unpublished batches in each partition.
     open: Mutex<HashMap<Arc<Partition>, usize>>,
@@ -148,7 +148,7 @@ impl Progress {
         compared
     }
 
-    /// Prints lines, for example about findings before the conversion.
+    /// Prints lines, such as findings before the conversion.
     pub(super) fn print(&self, lines: impl FnOnce() -> Vec<String>) {
         match self.messages {
             Messages::Quiet => {}
@@ -218,7 +218,7 @@ pub(super) fn watch(traffic: &Traffic) {
     traffic.observe(|failure| warn!(failure, "request failed"));
 }
 
-/// Logs how objects are read from remote stores, if any were.
+/// Logs how objects were read from remote stores, if any were.
 pub(super) fn log_reads(limiter: &Limiter) {
     let load = limiter.load();
     let Some(latency) = load.latency else { return };

@@ -99,7 +99,7 @@ impl Report {
     }
 }
 
-/// Checks whether a page can be written to a path. This is called before the dataset is read.
+/// Checks whether a page can be written to a path. Called before the dataset is read.
 fn can_be_written(file: &Path) -> anyhow::Result<()> {
     let directory = match file.parent() {
         Some(directory) if directory.as_os_str().is_empty() => Path::new("."),
@@ -157,7 +157,7 @@ fn summary(facts: &Facts) -> String {
     text
 }
 
-/// Returns the list of incomplete objects. Those that have not been accepted come first.
+/// Returns the list of incomplete objects, starting with those that have not been accepted.
 fn list(incomplete: &IncompleteObjects) -> String {
     let mut text = String::new();
     for each in incomplete.list.iter().take(MAX_SHOWN) {

@@ -91,7 +91,7 @@ pub(super) fn find_dataset(out: &Path, network: &Network) -> anyhow::Result<Data
     Ok(Dataset::find(target, run)?)
 }
 
-/// Opens an existing dataset. Returns the dataset and the selection of partitions.
+/// Opens an existing dataset and returns it with the partition selection.
 pub(super) fn held(held: &Held) -> anyhow::Result<(Dataset, Selection)> {
     let selection = selection(&held.partitions, held.to)?;
     let dataset = find_dataset(&held.out, &network(&held.stores, print_line)?)?;
@@ -184,7 +184,7 @@ pub(super) fn random_name() -> anyhow::Result<String> {
     hash::random_name().context("cannot generate a random name for this run")
 }
 
-/// Fails if the dataset is redacted, because the original objects can then not be restored.
+/// Fails if the dataset is redacted, because the original objects cannot be restored from it.
 pub(super) fn refuse_redacted(dataset: &Dataset) -> anyhow::Result<()> {
     if !dataset.redaction().is_empty() {
         let name = dataset.target().name("");
@@ -193,13 +193,13 @@ pub(super) fn refuse_redacted(dataset: &Dataset) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Parses the value of `--out`. A path that is not valid UTF-8 is a local path.
+/// Parses the value of `--out`. A value that is not valid UTF-8 is treated as a local path.
 pub(super) fn place_of(out: &Path) -> anyhow::Result<Place> {
     let Some(name) = out.to_str() else { return Ok(Place::Local(out.to_owned())) };
     Place::parse(name).context("--out")
 }
 
-/// Opens the target for a run that uses a dataset.
+/// Opens the dataset's target for a run.
 pub(super) fn target(
     place: &Place,
     run: &str,

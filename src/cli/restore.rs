@@ -118,7 +118,7 @@ impl Restore {
             }
             let restored = restoration.to_target(&target);
             if let Place::Local(directory) = &place {
-                // This fails if another run also uses the directory, because it is then not empty.
+                // This fails if another run uses the directory, because the directory is then not empty.
                 let _ = fs::remove_dir(directory.join(STAGING));
             }
             restored?

@@ -135,7 +135,7 @@ impl Retire {
         Ok(if summary.failures.is_empty() { DONE } else { OBJECTS })
     }
 
-    /// Prints the result. `has_versions` is set if a manifest was written.
+    /// Prints the result. `has_versions` is `None` if no manifest was written.
     fn print(&self, summary: &Summary, has_versions: Option<bool>) {
         for RetiredPartition { partition, objects, bytes } in
             summary.partitions.iter().take(MAX_SHOWN)

@@ -19,7 +19,7 @@ use signal_hook::low_level;
 /// Signals and their exit codes. As in shells, the exit code is 128 plus the signal number.
 const SIGNALS: [(i32, usize); 2] = [(SIGINT, 130), (SIGTERM, 143)];
 
-/// Time that a run may take to shut down.
+/// Maximum time for a clean shutdown.
 pub(super) const GRACE: Duration = Duration::from_secs(4);
 
 /// The signals that the program has received.

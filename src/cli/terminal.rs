@@ -1,7 +1,7 @@
 //! Prints results on stdout and messages on stderr. No other module prints.
 //!
 //! All output is escaped here ([`crate::util::escape`]), so it cannot control the terminal. Each message is a single
-//! line: newlines are escaped like other control characters, so the name of an object cannot start a new line.
+//! line: newlines are escaped like other control characters, so an object name cannot start a new line.
 
 use std::io::{self, IsTerminal, StdoutLock, Write};
 
@@ -13,7 +13,7 @@ use crate::util::escape::{printable, printable_json, printable_lines};
 /// Maximum number of failures or findings to print; `--json` includes all of them.
 pub(super) const MAX_SHOWN: usize = 20;
 
-/// Stdout could not be written to, for example because the disk is full.
+/// Writing to stdout failed, for example because the disk is full.
 #[derive(Debug, thiserror::Error)]
 #[error("stdout: {error}{}", .done.map_or(String::new(), |done| format!("; {done}")))]
 pub(super) struct StdoutError {
@@ -23,7 +23,7 @@ pub(super) struct StdoutError {
 }
 
 impl StdoutError {
-    /// Adds to the message what the command did before it printed the result, because only the output was lost.
+    /// Adds to the message what the command did before the output failed, because only the output was lost.
     pub(super) fn after(self, done: &'static str) -> Self {
         Self { done: Some(done), ..self }
     }
@@ -50,7 +50,7 @@ pub(super) fn print_document(text: &str) -> Result<(), StdoutError> {
     print_bytes(text.as_bytes())
 }
 
-/// Returns stdout for the text of restored objects, which is written unchanged.
+/// Returns stdout, for writing the text of restored objects unchanged.
 pub(super) fn stdout() -> StdoutLock<'static> {
     io::stdout().lock()
 }
@@ -66,8 +66,8 @@ fn print_bytes(bytes: &[u8]) -> Result<(), StdoutError> {
     printed(stdout.write_all(bytes).and_then(|()| stdout.flush()))
 }
 
-/// Converts an error from writing to stdout. A closed pipe is not an error: the reader, such as `head`, does not need
-/// more output.
+/// Converts an error from writing to stdout. A closed pipe is not an error: the reader, such as `head`, needs no more
+/// output.
 pub(super) fn printed(result: io::Result<()>) -> Result<(), StdoutError> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -1,4 +1,4 @@
-//! Reports stores that do not respond while the program is waiting for them.
+//! Reports stores that keep the program waiting.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::store::{Traffic, Wait};
 
-/// Time without a response before the first report. This time doubles for each further report.
+/// Time without a response before the first report. It doubles with each further report.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Interval between checks.
 const TICK: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-"""Tests a conversion's progress display on terminals of several widths.
+"""Tests a conversion's progress display on terminals of different widths.
 
     progress.py PROGRAM SOURCE DIRECTORY
 
@@ -20,7 +20,7 @@ import termios
 import pyte
 
 ROWS = 30
-# How the lines below the bar begin.
+# Patterns for the start of each line below the bar.
 LINES = (
     r"[\d.]+ [KMG]?i?B of [\d.]+ [KMG]?i?B, ",
     r"[\d,]+ rejects, [\d,]+/[\d,]+ objects",
@@ -57,7 +57,7 @@ def check(condition, what, screen):
 
 
 def watch(program, source, out, columns, more=()):
-    """Converts in a terminal of the given width, checks each screen, and returns the fullest and the last screen."""
+    """Converts in a terminal of the given width, checks each screen, and returns the last complete progress screen."""
     shutil.rmtree(out, ignore_errors=True)
     command = [program, "convert", source, "--out", out, "--threads", "1", "--to", "2099-12-31", *more]
     shown, last = [], []

@@ -3,7 +3,7 @@
 //!
 //!     random TARGET INPUTS [SEED]
 //!
-//! Prints the number of inputs. If an input fails, prints the number of that input, which the same seed reproduces.
+//! Prints how many inputs were run. If an input fails, prints its number; the same seed reproduces it.
 
 #[allow(dead_code)] // the simulation uses more of it
 #[path = "../../../tests/simulation/random.rs"]

@@ -23,7 +23,7 @@ const BATCH: usize = 16_384;
 /// Number of rows from which filters are derived.
 const SAMPLES: u64 = 2_048;
 
-/// The column values of a row from which filters are derived.
+/// The column values of one row, from which filters are derived.
 pub(super) type Row = Vec<Option<Value>>;
 
 /// The values of a column in a batch, converted to one of the few types that can be compared.
@@ -157,7 +157,7 @@ fn exact_range(data_type: &DataType, statistics: &Statistics) -> Option<(Value, 
 
 /// The values of selected columns in consecutive rows of a row group.
 pub(super) struct Batch {
-    /// Index of the file, and index of the row group in the file.
+    /// Indices of the file and of the row group in the file.
     pub(super) group: (usize, usize),
     pub(super) rows: usize,
     /// `None` for columns that the file lacks or that cannot be compared.

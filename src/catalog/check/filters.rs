@@ -1,8 +1,8 @@
 //! Filters on two columns, and the number of rows that each matches.
 //!
-//! A reader that misuses statistics when it skips pages tends to fail if the two conditions match different pages. So
-//! this module prefers filters whose conditions match different rows in one row group, and the same row in a later row
-//! group of the same file.
+//! A reader that misuses statistics when it skips pages tends to fail if the two conditions match different pages. This
+//! module therefore prefers filters whose conditions match different rows in one row group, and the same row in a later
+//! row group of the same file.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -21,7 +21,7 @@ use crate::dataset::layout::Dataset;
 const FILTERS: usize = 16;
 /// Number of candidates from which the filters are selected.
 const CANDIDATES: usize = 128;
-/// Possible widths of a range filter, in percent of the column's values. Each filter uses a random one.
+/// Possible widths of a range filter, as a percentage of the column's values. Each filter's width is chosen at random.
 const WIDTHS: [usize; 5] = [2, 5, 8, 15, 30];
 /// Maximum length in bytes of a string in a filter.
 const LONGEST: usize = 200;
@@ -71,7 +71,7 @@ pub(super) fn candidates(
     all
 }
 
-/// Returns a random test that `value` passes. `values` are the sorted values of the same column.
+/// Returns a random test that `value` passes. `values` contains the column's values in ascending order.
 fn test(value: Option<&Value>, values: &[&Value], random: &mut Random) -> Option<Test> {
     let Some(value) = value else { return Some(Test::Null) };
     let constant = |value: &Value| match value {
@@ -167,8 +167,8 @@ pub(super) fn count(
     Ok(found.into_iter().map(|(_, filter)| filter).take(FILTERS).collect())
 }
 
-/// Returns whether the two conditions match only different rows in one row group, but match the same row in a later row
-/// group of the same file.
+/// Returns whether both conditions match rows in one row group, but never the same row, and match the same row in a
+/// later row group of the same file.
 fn is_promising(groups: &[(Group, Matches)]) -> bool {
     groups.iter().enumerate().any(|(index, (group, [one, other, both]))| {
         let misses = *one > 0 && *other > 0 && *both == 0;

@@ -273,7 +273,7 @@ impl Check {
 struct Aggregate {
     what: String,
     expression: String,
-    /// The expected value as text, `None` for NULL.
+    /// The expected value as text, or `None` for NULL.
     expected: Option<String>,
     /// Returns a SQL condition that is true if the named result is wrong. NULL is handled separately.
     differs: Box<dyn Fn(&str) -> String>,
@@ -391,8 +391,8 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Returns a function that takes the name of a result and returns a SQL condition that is true if the result differs
-/// from `value`. A time may be rounded down or up to a millisecond, because engines round differently.
+/// Returns a function that maps the name of a result to a SQL condition. The condition is true if the result differs
+/// from `value`. It accepts times rounded up or down to a millisecond, because engines round differently.
 fn differs(value: Option<&Value>, engine: Engine) -> Box<dyn Fn(&str) -> String> {
     let Some(value) = value else { return Box::new(|_| String::new()) };
     if let Value::Time(micros) = value {

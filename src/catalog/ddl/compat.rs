@@ -3,8 +3,8 @@
 //! Sources: <https://docs.aws.amazon.com/athena/latest/ug/create-alb-access-logs-table.html>,
 //! <https://docs.aws.amazon.com/athena/latest/ug/networkloadbalancer-classic-logs.html> and
 //! <https://docs.aws.amazon.com/athena/latest/ug/elasticloadbalancer-classic-logs.html>. String columns in these tables
-//! contain the text of the field, including `-`. The documentation has no table for health checks, and its table for
-//! connection logs has no view.
+//! contain the text of the field, including `-`. The documentation has no table for health checks. There is no view for
+//! its connection log table.
 
 use arrow::datatypes::DataType;
 
@@ -13,11 +13,11 @@ use crate::logs::schema::LogType;
 
 /// A table in AWS's documentation.
 struct Documented {
-    /// Its last column. The columns before it are those of this program's table.
+    /// The table's last column. The columns before it are the same as in this program's table.
     last: &'static str,
-    /// Format of its times.
+    /// Format of the times in the table.
     times: &'static str,
-    /// The columns whose type or values differ from those that [`Form::of`] returns.
+    /// The columns whose form differs from the default that [`Form::of`] returns.
     forms: &'static [(&'static str, Form)],
 }
 
@@ -29,7 +29,8 @@ enum Form {
     /// A time as text, with the given text instead of NULL.
     Time(&'static str),
     /// Text, with the given text instead of NULL. AWS's regular expression mistakes the `-` of some absent addresses
-    /// for the delimiter before the port, so these addresses become empty. Fields that a line lacks also become empty.
+    /// for the delimiter before the port, so these addresses become empty. Fields missing from a line also become
+    /// empty.
     Or(&'static str),
     /// A number as text.
     Digits,
@@ -67,7 +68,7 @@ const CLASSIC: Documented = Documented {
         ("backend_ip", Form::Or("")),
         ("elb_response_code", Form::Digits),
         ("backend_response_code", Form::Digits),
-        // The request of TCP and SSL listeners is logged as "- - - ", with a space at the end.
+        // For TCP and SSL listeners, the request is logged as "- - - ", with a space at the end.
         ("protocol", Form::Or("- ")),
         ("user_agent", Form::Quoted),
     ],
@@ -83,7 +84,7 @@ impl Documented {
         }
     }
 
-    /// Returns an expression that gives a column the type and values that it has in AWS's table.
+    /// Returns an expression that converts a column to the type and values in AWS's table.
     fn expression(&self, column: &Column) -> String {
         let exception = self.forms.iter().find(|(name, _)| *name == column.name);
         let form = exception.map_or_else(|| Form::of(&column.data_type), |(_, form)| *form);

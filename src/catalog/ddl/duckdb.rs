@@ -8,12 +8,12 @@ use crate::logs::key::PARTITION_COLUMNS;
 
 /// Returns the statements that create a view.
 ///
-/// The partition columns come from the last directories of each file's path. `DuckDB`'s own partitioning reads
-/// `key=value` from the whole path, including directories above the dataset, and reads accounts as numbers without
-/// leading zeros.
+/// The view parses the partition columns from the last directories in each file's path. `DuckDB`'s own partitioning
+/// reads `key=value` from the whole path, including directories above the dataset, and reads accounts as numbers
+/// without leading zeros.
 pub(super) fn create(table: &External) -> String {
     let name = quoted(&table.name, '"');
-    // Indices from the end of the path: -1 is the file, -2 the directory of the day.
+    // Indices from the end of the path: -1 is the file, -2 the day directory.
     let columns = (2..=6).rev().zip(PARTITION_COLUMNS).map(|(place, column)| {
         let directory = format!("split_part(filename, '/', -{place})");
         match table.layout {

@@ -12,7 +12,7 @@ use crate::logs::schema::LogType;
 pub(crate) const REJECTS: &str = "rejects";
 
 impl External {
-    /// Returns the table of a log type or the rejects table, by name. The caller sets the location, layout and
+    /// Returns the table for a log type, or the rejects table, given its name. The caller sets the location, layout and
     /// partitions.
     pub fn named(name: &str) -> Option<Self> {
         if name == REJECTS {
@@ -36,7 +36,7 @@ impl External {
         let own: Vec<Contents> = all.filter(is_own).collect();
         // Reject files have neither delta encodings nor a column index in any profile.
         self.compact = self.log_type.is_some() && own.iter().any(|each| each.compact);
-        // The rejects of all log types share the directories of one table.
+        // Files for several log types can share a partition, because all rejects are in one table.
         let partitions: BTreeSet<PartitionValues> =
             own.iter().map(|each| each.partition.values()).collect();
         let distinct = |column: usize| {
@@ -44,7 +44,7 @@ impl External {
             values.into_iter().cloned().collect()
         };
         (self.accounts, self.regions) = (distinct(0), distinct(1));
-        // An engine silently omits partitions from before the first year.
+        // Engines silently omit partitions that are older than the first year.
         let earliest = partitions.iter().map(|[_, _, year, ..]| year).min();
         if let Some(year) = earliest.filter(|year| **year < self.first_year) {
             self.first_year.clone_from(year);

@@ -21,7 +21,7 @@ const SEPARATOR: &str = "which no DuckDB pattern matches";
 /// extension.
 const PATTERN: &str = "which DuckDB reads as a pattern or a parameter in a URL";
 
-/// Returns the location of a table's directory in a dataset, for the engine of a dialect.
+/// Returns the location of a table's directory in a dataset, in the form that the dialect's engine expects.
 ///
 /// # Errors
 ///

@@ -7,7 +7,7 @@ use crate::logs::key::PARTITION_COLUMNS;
 pub(super) enum Values<'a> {
     /// A list of values.
     Enum(&'a [String]),
-    /// The values that a query specifies.
+    /// The values that each query must specify.
     Injected,
     /// Years from this one to the current one.
     Years(&'a str),
@@ -32,7 +32,7 @@ pub(super) fn is_injected(table: &External, column: &str) -> bool {
     matches!(values(table, column), Values::Injected)
 }
 
-/// Returns the location template for partitions, with a column reference for each value.
+/// Returns the location template for partitions, with a reference to each partition column.
 pub(super) fn template(table: &External) -> String {
     table.directory(&PARTITION_COLUMNS.map(|column| format!("${{{column}}}")))
 }

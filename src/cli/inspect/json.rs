@@ -52,7 +52,7 @@ struct Rejected<'a> {
     column_name: Option<&'a str>,
     raw_length: u64,
     raw_line: String,
-    /// Offsets in the line: the first byte of the fault, and the first byte after the fault.
+    /// Offsets in the line of the fault's first byte and of the first byte after the fault.
     fault_range: Option<[usize; 2]>,
 }
 

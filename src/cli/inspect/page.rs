@@ -53,7 +53,7 @@ fn facts(page: &mut String, object: &str, found: &Inspected) {
         fact("", format!("account {account}, {region}{day}"));
         let window = match named.log_type.table().load_balancer.intervals() {
             [minutes] => format!("{minutes} minutes"),
-            // The name does not contain the interval.
+            // The file name does not determine the length of the window.
             _ => "window".to_owned(),
         };
         fact("", format!("the {window} until {end_time}{node}"));

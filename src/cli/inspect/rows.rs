@@ -30,7 +30,7 @@ const MIN_WIDTH: usize = 28;
 const MIN_SELECTED_WIDTH: usize = 12;
 /// Maximum number of lines per value if columns are stacked.
 const STACKED_LINES: usize = 5;
-/// If fewer default columns than this fit side by side, columns are stacked.
+/// Minimum number of default columns that must fit side by side. Otherwise, columns are stacked.
 const MIN_COLUMNS: usize = 3;
 
 /// Returns the default columns, starting with the most useful ones. Only those that fit are shown.
@@ -180,7 +180,7 @@ fn stacked(columns: &[Column], rows: usize, width: usize) -> String {
     text
 }
 
-/// Returns an empty table. Cells that do not fit will be truncated.
+/// Returns an empty table that truncates cells that do not fit.
 fn empty(width: usize) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
     table.set_content_arrangement(ContentArrangement::Dynamic);
