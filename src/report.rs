@@ -36,7 +36,7 @@ const SLOWEST: usize = 10;
 /// Maximum number of problems to list. Any others are only counted.
 const MAX_PROBLEMS: usize = 20;
 
-/// The contents and gaps of a dataset. `report --json` prints it as JSON; its keys are stable.
+/// The contents and gaps of a dataset. `report --json` prints it as JSON with stable keys.
 #[derive(Debug, Serialize)]
 pub struct Facts {
     /// The path or URL of the dataset, as the user specified it.
@@ -80,7 +80,7 @@ pub struct Facts {
 pub struct Counts {
     /// Number of converted objects.
     pub objects: u64,
-    /// Number of lines in the objects. The unreadable tail of an object counts as one line.
+    /// Number of lines in the objects. An object's unreadable tail counts as one line.
     pub lines: u64,
     /// Number of lines that became rows.
     pub rows: u64,
@@ -99,7 +99,7 @@ pub struct Retired {
     pub source_bytes: u64,
 }
 
-/// Counts of files that were written.
+/// Counts and total sizes of files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Written {
     /// Number of claimed batches.
@@ -120,7 +120,7 @@ pub struct Written {
     pub compact_files: u64,
 }
 
-/// Counts of objects, and of the files that were written for them.
+/// Counts of objects and of the files written from them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     /// Number of delivery days with an object.
@@ -135,7 +135,7 @@ pub struct Totals {
 
 /// Totals for a log type in one region of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[allow(clippy::struct_field_names)] // the names are keys of the JSON
+#[allow(clippy::struct_field_names)] // the field names are JSON keys
 pub struct Region {
     /// Account ID.
     pub account: String,
@@ -212,12 +212,12 @@ impl Written {
         self.compact_files += other.compact_files;
     }
 
-    /// Returns the number of all files.
+    /// Returns the total number of files.
     pub fn all_files(&self) -> u64 {
         self.files + self.reject_files + self.original_files
     }
 
-    /// Returns the size of all files in bytes.
+    /// Returns the total size of the files in bytes.
     pub fn all_bytes(&self) -> u64 {
         self.bytes + self.reject_bytes + self.original_bytes
     }

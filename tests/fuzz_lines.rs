@@ -13,7 +13,7 @@ use crate::fuzz_targets::{Input, sample_texts};
 use crate::outcome::{OBJECT, Outcome, reference_as};
 use crate::restored::restore;
 
-/// Values that are represented by single input bytes, so that a short input can represent a line with many fields.
+/// Values that a single input byte can represent, so that a short input can encode a line with many fields.
 const VALUES: [&[u8]; 70] = [
     b"https ",
     b"2025-07-19T14:03:21.123456Z ",
@@ -187,7 +187,7 @@ pub(crate) fn line_seeds(root: &Path) -> Vec<Vec<u8>> {
     seeds.push([&[0][..], &[0xa1, 0xa1, 0x9e, 0xbb, 0xa1, 0xa1, 0xa2]].concat());
     for text in sample_texts(root) {
         for line in text.split_inclusive(|byte| *byte == b'\n').take(2) {
-            // As each log type: see `lines`.
+            // The first byte selects the log type: see `lines`.
             let modes = (0x90 - LogType::ALL.len() as u8..=0x8f).rev();
             seeds.extend(modes.map(|mode| [&[mode][..], line].concat()));
         }

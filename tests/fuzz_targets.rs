@@ -1,8 +1,8 @@
 //! The fuzz targets and their seeds. Each target panics if an invariant does not hold for its input.
 //!
 //! `fuzz/` runs the targets under libFuzzer, and `tests/fuzz.rs` runs them on random inputs from a fixed seed. Random
-//! bytes almost never have a valid checksum or field count. For targets that check these, an input is therefore a short
-//! program that builds the bytes to parse.
+//! bytes almost never have a valid checksum or field count. For a target whose code checks either of them, an input is
+//! therefore a short program that builds the bytes to parse.
 
 use std::fs;
 use std::io;
@@ -19,7 +19,7 @@ pub(crate) struct FuzzTarget {
     pub(crate) name: &'static str,
     /// Runs the target on one input.
     pub(crate) run: fn(&[u8]),
-    /// Returns the seeds, given the root directory of the repository.
+    /// Returns the seeds, given the repository's root directory.
     pub(crate) seeds: fn(&Path) -> Vec<Vec<u8>>,
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn sample_objects(root: &Path) -> Vec<Vec<u8>> {
 
 pub(crate) fn sample_texts(root: &Path) -> Vec<Vec<u8>> {
     let text = |object: &Vec<u8>| {
-        // Classic Load Balancers deliver text.
+        // Classic Load Balancers deliver plain text.
         if !object.starts_with(b"\x1f\x8b") {
             return object.clone();
         }

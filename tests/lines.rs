@@ -6,7 +6,7 @@ use arrow::array::{Array, AsArray};
 
 use crate::support::{FIELDS, Line, OBJECT, Row, decode, get, segments_of, text_of};
 
-/// Every column with a value in [`FIELDS`]: its field number, its name, and the value.
+/// The columns that have a value in [`FIELDS`], each with its field number, name and value.
 const GOLDEN: [(usize, &str, &str); 40] = [
     (1, "type", "https"),
     (2, "time", "2025-07-19T14:03:21.123456Z"),

@@ -67,7 +67,7 @@ fn an_amendment_ends_with_its_claim() {
     command(&world, "remove", &["--yes"]).expect(0);
     write_at(&world, &key(1), &other, third);
     world.convert().expect(0);
-    // A slow run that compared the original content only now adds its amendment.
+    // Simulate a slow run that compared the original content and adds its amendment only now.
     assert!(claims.join("4.claim.json").exists() && !claims.join("5.claim.json").exists());
     fs::write(claims.join("5.claim.json"), &amendment).unwrap();
     write_at(&world, &key(1), &one, second);
@@ -81,7 +81,7 @@ fn an_amendment_ends_with_its_claim() {
     assert_eq!(findings(&world), [""; 0]);
     let run = world.convert_with(&["--json"]).expect(0);
     assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 1);
-    // The program refuses entries that were written by a newer version.
+    // The program rejects entries that a newer version has written.
     fs::write(claims.join("7.claim.json"), r#"{"action":"unheard_of"}"#).unwrap();
     world.convert().expect(2).says(&["7.claim.json", "newer version", "hint: use a newer version"]);
     let found = verify(&world, &[]).expect(1).json()["findings"].clone();

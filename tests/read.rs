@@ -1,5 +1,5 @@
-//! The library's reader returns the same rows and rejects regardless of how a stream delivers its bytes, and consistent
-//! counts.
+//! The library's reader returns the same rows and rejects no matter how a stream delivers its bytes, and its counts are
+//! consistent.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};

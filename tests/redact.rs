@@ -99,12 +99,12 @@ fn classic_request(client: &str, request: &str) -> String {
     )
 }
 
-/// Returns the key of an object from another load balancer, given how object names contain the load balancer.
+/// Returns the key of an object from another load balancer. `balancer` is the load balancer as written in object names.
 fn key_with(balancer: &str, ending: &str) -> String {
     key(3).replace("app.my-lb.50dc6c495c0c9188", balancer).replace(".log.gz", ending)
 }
 
-/// Returns one person's requests and connections, with every kind of invalid line.
+/// Returns a source that contains one person's requests and connections, and every kind of invalid line.
 fn world() -> World {
     let world = World::new();
     let mut extra = request("https://www.example.com:443/a?mail=jane@example.org");
@@ -179,7 +179,7 @@ fn set<const N: usize>(values: [&str; N]) -> BTreeSet<String> {
     values.map(str::to_owned).into()
 }
 
-/// Returns those of the given words that occur in the dataset or in the program's output.
+/// Returns the given words that occur in the dataset or in the program's output.
 fn found<'w>(world: &World, run: &Run, words: &[&'w str]) -> BTreeSet<&'w str> {
     let mut texts: Vec<Vec<u8>> = tree(&world.out()).into_values().collect();
     texts.extend(tree(&world.out()).into_keys().map(String::into_bytes));
@@ -237,7 +237,7 @@ fn each_rule_keeps_the_documented_part() {
     let kept = |column: &str| values(&connections, column);
     assert_eq!(kept("client_ip"), set(["198.18.7.0", "2001:db8:514::", "-"]));
     assert_eq!(kept("leaf_client_cert_subject").first().unwrap().len(), 32);
-    // Requests can still be joined with their connections.
+    // Requests can still be joined to their connections.
     assert_eq!(kept("conn_trace_id"), values(&rows, "conn_trace_id"));
     assert_eq!(kept("conn_trace_id").first().unwrap().len(), 32);
     let connections = read(&world.out(), TLS_CONNECTIONS);
@@ -259,7 +259,7 @@ fn each_rule_keeps_the_documented_part() {
     assert_eq!(kept("protocol"), set(["HTTP/1.1", "-"]));
     assert_eq!(kept("user_agent").first().unwrap().len(), 32);
     assert_eq!(kept("backend_ip"), set(["198.51.100.9"]));
-    // A reject keeps its reason and position, but not the line.
+    // A reject keeps its reason and position, but not its line.
     let rejects = read(&world.out(), REJECTS);
     let kept = |column: &str| values(&rejects, column);
     assert_eq!(
@@ -383,7 +383,7 @@ fn verify_compares_redacted_rows() {
     assert_eq!((run.count("/compared"), run.count("/not_compared")), (4, 0));
     run_command(&mut verify()).expect(3).says(&["ALB2PARQUET_REDACT_KEY"]);
     with_key(&mut verify(), OTHER_KEY).expect(3).says(&["ALB2PARQUET_REDACT_KEY", "not the key"]);
-    // Without reading data, no key is needed.
+    // `verify` needs a key only if it reads data.
     run_command(&mut command(&world, "verify", &[])).expect(0);
     // If the rules in dataset.json are changed, the rows no longer match the source.
     let path = world.out().join("_alb2parquet/dataset.json");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// Limit on the total number of bytes that all batches hold: this base plus an amount per worker. Above the limit, only
+/// The memory limit for all batches in bytes is this base, plus `PER_WORKER` for each worker. Above the limit, only
 /// the oldest batch decompresses more data.
 const BASE: usize = 32 << 20;
 const PER_WORKER: usize = 24 << 20;

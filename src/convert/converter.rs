@@ -144,9 +144,9 @@ impl Converter {
         self
     }
 
-    /// Sets the maximum number of concurrent reads from object stores. The default is 1,024, or half of the limit on open
-    /// files if that is less. The converter sends as many requests as keep its threads busy, and fewer if a store
-    /// throttles them.
+    /// Sets the maximum number of concurrent reads from object stores. The default is 1,024, or half of the open file
+    /// limit if that is less. The converter sends only as many requests as needed to keep its threads busy, and fewer
+    /// if a store throttles them.
     pub fn max_requests(mut self, max_requests: usize) -> Self {
         self.max_requests = Some(max_requests.max(1));
         self
@@ -164,7 +164,7 @@ impl Converter {
         self
     }
 
-    /// Converts the objects in the given directories, files, patterns or URLs, except those that an earlier run has
+    /// Converts the objects in the given directories, files, patterns or URLs, except those that earlier runs
     /// converted.
     ///
     /// Set `stop` to end the conversion early. The tally is then marked as [interrupted](Tally::interrupted).

@@ -18,7 +18,7 @@ const RUN_BYTES: u64 = 512 << 10;
 /// Maximum number of objects in a run.
 const RUN_OBJECTS: usize = 256;
 
-/// An object cannot be read.
+/// An object that cannot be read, and the cause.
 #[derive(Debug)]
 pub(crate) struct Lost {
     /// Index of the object in its batch.
@@ -41,7 +41,7 @@ pub(crate) enum Compressed {
 }
 
 impl Compressed {
-    /// Returns the objects that the data belongs to, as indices in the batch.
+    /// Returns the batch indices of the objects that the data belongs to.
     pub(crate) fn objects(&self) -> Range<usize> {
         match self {
             Self::Run(run, _) => run.clone(),
@@ -67,7 +67,7 @@ pub(crate) struct Inflated {
 pub(crate) struct Input<'a> {
     /// The batch.
     pub batch: &'a Batch,
-    /// The sources of the objects in the batch.
+    /// The sources that contain the batch's objects.
     pub sources: &'a [Source],
     /// Buffers for decompressed text.
     pub texts: &'a TextPool,
@@ -112,7 +112,7 @@ impl<'a> Feed<'a> {
         feed
     }
 
-    /// Begins to read the objects in the next run, and later objects, which then arrive while that run is being
+    /// Starts reading the objects in the next run, and later objects, so that they arrive while that run is being
     /// decompressed. The limiter decides when their requests are sent.
     fn read_ahead(&mut self) {
         let Input { batch, sources, lane, .. } = self.input;
@@ -176,7 +176,8 @@ impl Input<'_> {
                 continue;
             }
             let streamed = !whole.inflate(index, &gzip, &mut decompressed);
-            // The remaining objects return to the queue, because data can decompress to a thousand times its size.
+            // To bound memory use, the remaining objects return to the queue: data can decompress to a thousand times
+            // its size.
             if streamed || decompressed.text.len() > MAX_WHOLE {
                 inflated.rest.extend(streamed.then_some(Compressed::Object(index)));
                 let rest = index + 1..run.end;

@@ -39,9 +39,9 @@ pub(super) struct Open<'a> {
     staged: String,
     rejects: Option<(ArrowEncoder<Writing>, String)>,
     originals: Option<(ArrowEncoder<Writing>, String)>,
-    /// How the table's lines are written.
+    /// Writes a line from the values in its row, to find the line's form.
     writer: Writer,
-    /// Number of fields in the usual form of the batch's lines: that of the first line in a usual form.
+    /// Field count of the batch's usual form, taken from the first line that has a usual form.
     fields: Option<usize>,
     /// Number of rows in the file of originals.
     original_rows: u64,
@@ -73,7 +73,7 @@ struct Progress {
     lines: u64,
     joined_lines: u64,
     bytes: u64,
-    /// CRC-32 of all decompressed bytes of the object; `None` until the object is read to its end.
+    /// CRC-32 of all the object's decompressed bytes; `None` until the object is read to its end.
     crc32: Option<u32>,
     /// Whether the text does not end with a line feed.
     unterminated: bool,
@@ -114,8 +114,8 @@ impl<'a> Open<'a> {
         })
     }
 
-    /// Returns whether the conversion gave up on an object: none of its lines are kept, and the rest of it need not be
-    /// read.
+    /// Returns whether the conversion gave up on an object. It then keeps none of the object's lines, and need not read
+    /// the rest.
     pub(super) fn is_given_up(&self, object: usize) -> bool {
         self.objects[object].foreign.is_some()
     }
@@ -352,7 +352,7 @@ impl<'a> Open<'a> {
     }
 }
 
-/// Returns the original to store for consecutive lines, or `None` if they have the usual form of the batch.
+/// Returns the original to store for consecutive lines, or `None` if they have the batch's usual form.
 fn original(written: Written, fields: &mut Option<usize>, writer: &Writer) -> Option<Original> {
     match written {
         Written::Usual(count) if count == *fields.get_or_insert(count) => None,

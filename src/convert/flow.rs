@@ -19,7 +19,7 @@
 //! A queue holds the data in the first three states, in feed order. Workers decompress and decode several entries
 //! concurrently, starting with the first, and write only the entry at the front. After a worker has moved an entry to
 //! its next state, it takes the most urgent entry. Thus a single batch can keep every worker busy. With two batches,
-//! each tends to stay on one worker, and in that worker's cache.
+//! each tends to stay on one worker, and its data in that worker's cache.
 //!
 //! To limit memory use, the queue is bounded and only one object is streamed at a time. While the batches of a
 //! conversion together hold too many bytes, only the oldest batch decompresses more data ([`Share`]).
@@ -57,13 +57,13 @@ struct Schedule<'a> {
     feed: Feed<'a>,
     /// Entries that were taken from the feed but not written yet, in order.
     queue: VecDeque<Queued>,
-    /// The number for the next entry.
+    /// Number of the next entry.
     next: u64,
     /// Whether a worker is writing to the files.
     writing: bool,
     /// Bytes of encoded pages and of the record batch that is being written.
     encoded: usize,
-    /// The last object that the conversion gave up on: none of its lines are kept, and the rest of it need not be read.
+    /// The last object that the conversion gave up on. None of its lines are kept, and the rest of it need not be read.
     given_up: Option<usize>,
     /// Whether a worker was called and has not started yet.
     called: bool,
@@ -90,7 +90,7 @@ enum State {
 }
 
 impl State {
-    /// Returns whether the entry contains only data from the given object, and not the object's beginning.
+    /// Returns whether the entry contains only data from the given object, excluding the object's beginning.
     fn is_rest_of(&self, object: usize) -> bool {
         match self {
             Self::Compressed(Compressed::Stream(stream)) => stream.object() == object,

@@ -1,5 +1,5 @@
-//! Batch descriptions: one line of JSON describes a batch, so that a run on any machine can convert it. Another line of
-//! JSON reports the outcome.
+//! Batch descriptions: one line of JSON describes a batch, so that a run on any machine can convert it. Another line
+//! reports the outcome.
 //!
 //! `plan --jsonl` writes descriptions. `convert --batches` reads them and writes outcomes. A description is no more
 //! trusted than a listing: the partition of an object is derived from its key, and claims determine whether the object
@@ -40,7 +40,7 @@ pub struct Description {
     pub groups: Vec<Group>,
 }
 
-/// Objects in one source whose keys have the same prefix.
+/// Objects in one source whose keys share a prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// URL of the source.
@@ -106,13 +106,13 @@ pub(crate) struct Outcome {
     pub bytes_decompressed: u64,
     /// Bytes of Parquet files written.
     pub bytes_out: u64,
-    /// Seconds that the conversion took.
+    /// Duration of the conversion in seconds.
     pub seconds: f64,
     /// Objects that failed, and claims in the partition that cannot be applied.
     pub failures: Vec<Failure>,
 }
 
-/// The descriptions of batches cannot be read.
+/// The batch descriptions cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BatchesError {
     /// The file cannot be opened or read.
@@ -150,7 +150,7 @@ pub(crate) enum BatchesError {
     Once,
 }
 
-/// The reason why a line is not a valid description of a batch.
+/// The reason that a line is not a valid batch description.
 #[derive(Debug, thiserror::Error)]
 pub enum BadLine {
     /// The line is not JSON, or a key is missing.
@@ -286,7 +286,7 @@ impl Description {
     }
 }
 
-/// Returns whether `other` is the same partition as `one` on the following day.
+/// Returns whether `other` differs from `one` only in that it is for the following day.
 fn is_next(one: &Partition, other: &Partition) -> bool {
     one.day.succ_opt().is_some_and(|day| Partition { day, ..one.clone() } == *other)
 }
@@ -386,7 +386,7 @@ impl Batches {
         let Self { sources, mut batches } = self;
         let mut plan = Plan::default();
         let (mut begun, mut done) = (Vec::new(), Vec::new());
-        // Claims are read in order of partition. The sort is stable, so batches of the same partition keep their order.
+        // Claims are read in partition order. The sort is stable, so batches of the same partition keep their order.
         batches.sort_by(|(a, _), (b, _)| a.partition.cmp(&b.partition));
         let mut last: Option<(Arc<Partition>, Before)> = None;
         // Identities of the new objects in the current partition and in the previous day's partition.
@@ -434,7 +434,8 @@ impl Batches {
                 }
                 false
             });
-            // Few objects are converted and then touched after their batch was described, so one thread is enough.
+            // It is rare that objects are converted and then touched after their batch was described, so one thread is
+            // enough.
             if !touched.is_empty() {
                 let comparison = Comparison {
                     sources: &sources,
@@ -549,7 +550,7 @@ fn own_lines(name: &str, network: &Network, shard: Shard) -> Result<Vec<usize>, 
 
 fn parse(name: &str, line: usize, text: &[u8]) -> Result<Description, BatchesError> {
     Description::parse(text).map_err(|why| {
-        // The error may quote the line.
+        // The error may quote the line, which may contain credentials.
         let is_secret = inventory::has_credentials(&String::from_utf8_lossy(text));
         let why = if is_secret { BadLine::Secret } else { why };
         BatchesError::Line { name: name.to_owned(), line, why }

@@ -8,9 +8,9 @@ use crate::logs::reject::Reason;
 use crate::logs::schema::LogType;
 use crate::plan::{Failure, Moved};
 
-/// The kind for objects that must be restored before they can be read.
+/// The kind of skipped objects that must be restored before they can be read.
 pub(crate) const ARCHIVED: &str = "archived";
-/// The kind for objects that another run claimed while this run was converting them.
+/// The kind of skipped objects that another run claimed while this run was converting them.
 pub(crate) const CONVERTED_CONCURRENTLY: &str = "converted_concurrently";
 
 /// The counts of a run. `--json` prints them; the JSON keys are stable.
@@ -27,7 +27,7 @@ pub struct Tally {
     pub reject_files: u64,
     /// Number of files of originals written.
     pub original_files: u64,
-    /// Lines read; the unreadable tail of an object counts as one.
+    /// Lines read. An object's unreadable tail counts as one line.
     pub lines: u64,
     /// Lines of text that were joined to the preceding line because a quoted field contains a line feed. They are not
     /// counted in `lines`.
@@ -96,9 +96,9 @@ pub struct Objects {
     pub not_processed: u64,
     /// Skipped objects by kind.
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
-    /// For each kind of object that the listing skipped, the key of the first one.
+    /// Key of the first object of each kind that the listing skipped.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects whose directory is for a different day from that of their end time. The end time determines the
+    /// Selected objects whose directory date differs from the date of their end time. The end time determines the
     /// partition.
     pub moved: Moved,
 }
@@ -125,7 +125,7 @@ impl Tally {
         if self.lines == 0 { 0.0 } else { self.reject_count() as f64 / self.lines as f64 }
     }
 
-    /// Adds the counts of a batch, all of whose objects have the given log type.
+    /// Adds the counts of a batch that contains only objects of the given log type.
     pub(crate) fn add(&mut self, log_type: LogType, batch: Self) {
         let of_type = self.log_types.entry(log_type).or_default();
         of_type.objects += batch.objects.converted;

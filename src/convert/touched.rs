@@ -1,7 +1,7 @@
 //! Touched objects: objects whose ETag or modification time, but not size, changed since they were converted.
 //!
-//! `touch`, in-place encryption and copying an object onto itself do not change an object's content. Therefore, this
-//! module compares the CRC-32 and the size of the decompressed bytes with the values in the claim. If both match, an
+//! `touch`, in-place encryption and copying an object onto itself do not change an object's content. This module
+//! therefore compares the CRC-32 and the size of the decompressed bytes with the values in the claim. If both match, an
 //! amendment records the new ETag, and no later run reads the object again.
 
 use std::collections::VecDeque;
@@ -21,7 +21,7 @@ use crate::plan::{Amount, Batch, Failure, Plan, PlanError, Remedy, TOUCHED, Touc
 use crate::store::{Lane, Source, StoreError};
 use crate::util::threads::on_threads;
 
-/// Maximum number of objects in a chunk. One thread compares each chunk, and one log entry records the chunk's
+/// Maximum number of objects in a chunk. A single thread compares the chunk, and a single log entry records its
 /// unchanged objects.
 const OBJECTS_AT_ONCE: usize = 4096;
 
@@ -52,7 +52,7 @@ pub struct Compared {
     pub left: u64,
 }
 
-/// Touched objects claimed in one partition, each with the CRC-32 and size that its content had when it was converted.
+/// Touched objects claimed in one partition, each with the CRC-32 and size of the content that was converted.
 struct Chunk {
     batch: Batch,
     converted: Vec<(usize, Content)>,
