@@ -188,7 +188,7 @@ impl Hints {
 
 impl Log {
     /// Reads the readable entries of a broken log and ignores the rest. Returns a log that contains only these entries,
-    /// and the number of each of them in the broken log.
+    /// and their numbers in the broken log.
     ///
     /// # Errors
     ///
@@ -322,9 +322,9 @@ impl Log {
         }
     }
 
-    /// Appends an entry after all entries that other runs have added in the meantime, unless one of these entries
-    /// claims some of the same objects, or retires objects that the entry would remove. Entries whose object lists were
-    /// dropped are not compared.
+    /// Appends an entry after any entries that other runs have added in the meantime. Appends nothing if one of those
+    /// entries claims some of the same objects, or retires objects that the new entry would remove. Entries whose
+    /// object lists were dropped are not compared.
     ///
     /// # Errors
     ///
@@ -353,8 +353,9 @@ impl Log {
         }
     }
 
-    /// Returns whether earlier entries forbid adding an entry: a claim must not share objects with them, and a removal
-    /// must not remove retired objects. The first `compared` entries are known to share no objects with the claim.
+    /// Returns whether earlier entries forbid adding an entry: a claim must not share objects with earlier claims, and
+    /// a removal must not remove retired objects. The first `compared` entries are known to share no objects with the
+    /// claim.
     fn forbids(&self, record: &Record, compared: usize) -> bool {
         match record {
             Record::Add(ours) => self.entries[compared..].iter().any(|entry| {
@@ -485,7 +486,7 @@ impl Log {
     }
 }
 
-/// The part of an entry that is the same in all versions.
+/// The part of an entry that all versions share.
 #[derive(Deserialize)]
 struct Unknown {
     action: String,
