@@ -71,7 +71,7 @@ fn long_rejects_are_decoded_in_several_calls() {
     assert!(outcome.rejects.iter().all(|r| (r.raw_length, r.raw.len()) == (65_537, MAX_RAW)));
 }
 
-/// File contents depend on where record batches end, so a usual number of rejects must not end a batch early.
+/// File contents depend on where record batches end, so a typical number of rejects must not end a batch early.
 #[test]
 fn few_rejects_are_decoded_in_one_call() {
     let lines: Vec<String> = (0..MAX_REJECTS - 1).map(|number| number.to_string()).collect();

@@ -23,11 +23,11 @@ use crate::report::{
 };
 use crate::util::threads;
 
-/// Number of partitions to read at once. It may exceed the number of cores, because the threads mostly wait for the
-/// store.
+/// Number of partitions to read concurrently. It may exceed the number of cores, because the threads mostly wait for
+/// the store.
 const THREADS: usize = 16;
 
-/// The arguments of a report.
+/// What to report, and how.
 pub(crate) struct Request<'a> {
     /// The dataset.
     pub dataset: &'a Dataset,
