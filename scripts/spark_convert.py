@@ -375,7 +375,7 @@ def start(command, stdin):
 
 
 def ended_with_parent():
-    """Returns a function that makes a new process receive SIGTERM when this process ends for any reason.
+    """Returns a function that makes a new process receive SIGTERM when this process ends, for any reason.
 
     When Spark kills a task, such as the slower of two speculative copies, it kills the Python worker with SIGKILL.
     Without this function, the program would keep running. That would be harmless to the dataset, because batches are

@@ -138,7 +138,7 @@ fn all_by_environment(command: clap::Command) -> clap::Command {
     command.mut_args(with_environment).mut_subcommands(all_by_environment)
 }
 
-/// Returns the output of `--version`, with the supported log and dataset versions.
+/// Returns the output of `--version`, including the supported log fields and dataset format versions.
 fn long_version() -> String {
     let mut text = concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned();
     for log_type in LogType::ALL {

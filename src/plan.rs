@@ -130,7 +130,7 @@ impl Plan {
         let mut plan = Self::cut(listing, sources, target_size, look)?;
         let broken = ledger.finish_others(shard)?;
         let broken = broken.into_iter().map(|(partition, error)| unknown(&partition, &error));
-        // Failures in the partitions of listed objects are already reported.
+        // Failures in the partitions of listed objects have already been reported.
         let broken: Vec<_> = broken.filter(|failure| !plan.failures.contains(failure)).collect();
         plan.failures.extend(broken);
         plan.failures.extend(stuck(ledger).map(|(_, failure)| failure));

@@ -1,4 +1,4 @@
-//! The memory used for an object is bounded by its text and rejects, regardless of its compressed size.
+//! Memory use is bounded, regardless of how many rejects an object has and how large its text is when decompressed.
 
 use alb2parquet::internals::decode::decoder::{Decoder, MAX_REJECTS};
 use alb2parquet::internals::decode::tokenizer::MAX_LINE;

@@ -91,7 +91,7 @@ struct Description {
     redaction: Agreement,
 }
 
-/// The part of `dataset.json` that is the same in all versions.
+/// The part of `dataset.json` that all versions share.
 #[derive(Deserialize)]
 struct Version {
     format_version: u32,
@@ -161,7 +161,7 @@ pub enum DatasetError {
         /// The contradiction.
         why: String,
     },
-    /// The dataset has no description, and one of its files is not where the layout would put it.
+    /// The dataset has no description, and one of its files is in a directory that does not match the layout.
     #[error("{0} exists, but {DESCRIPTION} does not, and this layout does not put files there")]
     Misplaced(String),
     /// A newer version of the program wrote an entry of a log.
@@ -501,7 +501,7 @@ impl Dataset {
         self.description()?.ok_or_else(|| DatasetError::Missing(self.target.name("")))
     }
 
-    /// Fails if the files of a dataset without a description have a different layout, because their partitions would be
+    /// Fails if the files of a dataset without a description do not match the layout, because their partitions would be
     /// unknown.
     fn refuse_misplaced(&self) -> Result<(), DatasetError> {
         for table in tables() {

@@ -30,7 +30,7 @@ pub struct Ledger<'a> {
     /// listed up front.
     lists_each: bool,
     logs: Mutex<BTreeMap<Partition, Arc<Mutex<Log>>>>,
-    /// Logs that were read in advance, before their partitions were used.
+    /// Logs that were read ahead, before their partitions were used.
     ahead: BTreeMap<Partition, Log>,
     /// Objects in the most recently used partitions.
     held: BTreeMap<Partition, Arc<Held>>,
@@ -192,7 +192,7 @@ impl<'a> Ledger<'a> {
             while let Some(partition) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
                 match self.read(partition) {
                     Ok(log) => logs.push(log),
-                    // The log is read again when the partition is used, which then reports the error.
+                    // Ignore the error: when the partition is used, the log is read again and the error is reported.
                     Err(error) if error.is_of_partition() => {}
                     Err(error) => return Err(error),
                 }

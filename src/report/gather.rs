@@ -145,7 +145,7 @@ impl Request<'_> {
         let amendments = log.amendments();
         for (number, entry) in log.unremoved() {
             let finished = matches!(entry.state, State::Done | State::Aborted);
-            // An amendment takes effect before it is marked done.
+            // An amendment takes effect before it is marked done, so it never counts as unfinished.
             let is_amendment = matches!(entry.record, Record::Amend(_));
             gathered.unfinished += u64::from(!finished && !is_amendment);
             let Record::Add(claim) = &entry.record else { continue };

@@ -1,4 +1,4 @@
-//! Amendments: facts about a partition's objects that became known after their claim.
+//! Amendments: facts about a partition's objects that became known after the objects were claimed.
 //!
 //! An amendment takes effect as soon as its entry exists; there is nothing to apply. For each object, the amendment
 //! names the claim that holds the object, so the amendment never affects a later conversion of the same object. The
@@ -67,7 +67,7 @@ impl Log {
                 }
                 Record::Add(_) => continue,
             };
-            // Another run can remove a claim just before its amendment is created.
+            // Another run can remove a claim just before the claim's amendment is created.
             let in_effect = amendment.objects.iter().filter(|object| object.claim > last_removal);
             for Amended { claim, name, e_tag, accepted, retired } in in_effect {
                 let latest = amendments.0.entry((*claim, name)).or_default();

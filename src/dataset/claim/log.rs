@@ -255,7 +255,7 @@ impl Log {
         hints: &Hints,
     ) -> Result<Self, DatasetError> {
         let mut log = Self::empty(partition);
-        // The listing may be stale, so the log is read up to the first number that does not exist.
+        // The listing may be stale, so reading continues up to the first number that does not exist.
         while let Some(record) = log.get(dataset, log.entries.len() + 1)? {
             let number = log.entries.len() + 1;
             let state = match hints.end(&log.partition, number, &record) {
@@ -366,7 +366,7 @@ impl Log {
         }
     }
 
-    /// Returns whether a removal follows a claim. The removal may be unfinished.
+    /// Returns whether a claim is followed by a removal, which may be unfinished.
     pub fn is_removed(&self, claim: usize) -> bool {
         self.entries[claim..].iter().any(|entry| matches!(entry.record, Record::Remove(_)))
     }
@@ -384,7 +384,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// Fails when the marker cannot be written. The entry has been applied nevertheless.
+    /// Fails when the marker cannot be written. The entry stays applied.
     pub fn mark_done(&mut self, dataset: &Dataset, number: usize) -> Result<(), DatasetError> {
         let key = self.key(number, DONE);
         // The marker need not be durable: a run that does not find it applies the entry again.
@@ -463,7 +463,8 @@ impl Log {
         }
     }
 
-    /// Describes the first output of a claim that is not a file in the partition. Returns `None` if all of them are.
+    /// Describes the first output of a claim that is not a file in the partition, or returns `None` if there is no such
+    /// output.
     fn misplaced(&self, dataset: &Dataset, claim: &Claim) -> Option<String> {
         let own = self.partition.log_type.table().name.as_str();
         claim.outputs.iter().find_map(|Output { table, file, .. }| {
