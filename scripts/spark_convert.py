@@ -46,7 +46,7 @@ DONE, REJECTS, OBJECTS, FAILED, LEFT_OUT = 0, 1, 2, 3, 4
 
 # Approximate compressed bytes per task. Converting them takes several seconds; starting a task takes up to one second.
 TASK_BYTES = 256 << 20
-# Minimum number of tasks per slot. With too few tasks, slots would be idle while the last task runs.
+# Minimum number of tasks per slot. With too few tasks, slots would sit idle while the last task runs.
 TASKS_PER_SLOT = 4
 # More tasks would overload the driver.
 MAX_TASKS = 50_000
@@ -92,8 +92,8 @@ def convert(spark, sources, out, binary=None, executor_binary=None, plan_options
     `binary` is the path of the program; by default, the function searches for it. Executors get a copy, unless
     `executor_binary` is the path of the program on the executors. Options are lists of arguments, such as
     `["--from", "2025-07-01"]`. `threads` is the number of worker threads per task, by default `spark.task.cpus`.
-    Raises RunFailed in the cases in which the script exits with 3. Objects that cannot be listed are named on stderr,
-    and objects that cannot be read are named in the `failures` column.
+    Raises RunFailed whenever the script would exit with 3. Names objects that cannot be listed on stderr, and objects
+    that cannot be read in the `failures` column.
     """
     binary = find_on_driver(binary)
     plan = make_plan(binary, sources, absolute(out), plan_options)
@@ -118,7 +118,7 @@ def find_on_driver(binary=None):
 
 
 def executable(path):
-    """Returns the path of the file or, if it came from a bucket and is not executable, of an executable copy."""
+    """Returns the file's path, or that of an executable copy if the file came from a bucket and is not executable."""
     path = os.path.abspath(path)
     if os.access(path, os.X_OK):
         return path
@@ -141,7 +141,7 @@ def make_plan(binary, sources, out, options=()):
     for line in process.stdout:
         known = json.loads(line)
         objects = sum(len(group["objects"]) for group in known["groups"])
-        # The lines stay in memory until their task ends, and their similar object names compress well.
+        # Compress the lines, because they stay in memory until their task ends. Similar object names compress well.
         batches.append(Batch(known["batch"], known["bytes"], objects, zlib.compress(line, 1)))
     code, said = process.wait(), errors.end()
     if code not in (DONE, OBJECTS, LEFT_OUT):
@@ -219,7 +219,7 @@ def check(plan, outcomes):
 
 
 def reason(error):
-    """Extracts the message of a failed task from Spark's stack trace."""
+    """Extracts a failed task's error message from Spark's stack trace."""
     text = str(error)
     messages = re.findall(r"TaskFailed: (.+)", text)
     return f"a task failed too often; last error: {messages[-1]}" if messages else text
@@ -233,7 +233,7 @@ def frame(spark, outcomes):
 
 
 def summarize(outcomes, plan, tasks, planning_seconds, converting_seconds):
-    """Returns totals over the outcomes. Lost attempts are excluded."""
+    """Returns totals over the outcomes, without lost attempts."""
     sums = {name: sum(outcome[name] for outcome in outcomes) for name in SUMS}
     return {
         "batches": len(outcomes),
@@ -306,7 +306,7 @@ class Progress:
 
 
 def log(text):
-    """Prints a line with the current time to stderr."""
+    """Prints the current time and a line of text to stderr."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
@@ -375,7 +375,7 @@ def start(command, stdin):
 
 
 def ended_with_parent():
-    """Returns a function that makes a new process receive SIGTERM when this process ends for any reason.
+    """Returns a function that makes a new process receive SIGTERM when this process ends, for any reason.
 
     When Spark kills a task, such as the slower of two speculative copies, it kills the Python worker with SIGKILL.
     Without this function, the program would keep running. That would be harmless to the dataset, because batches are
@@ -474,7 +474,7 @@ def write(spark, name, summary):
 def main(arguments):
     try:
         known = parse(arguments)
-    except SystemExit as error:  # --help exits with 0, invalid arguments with 3, like the program.
+    except SystemExit as error:  # Like the program, exits with 0 for --help, and with 3 for invalid arguments.
         return FAILED if error.code else DONE
     spark = SparkSession.builder.appName(PROGRAM).getOrCreate()
     try:

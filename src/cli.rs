@@ -138,7 +138,7 @@ fn all_by_environment(command: clap::Command) -> clap::Command {
     command.mut_args(with_environment).mut_subcommands(all_by_environment)
 }
 
-/// Returns the output of `--version`, with the supported log and dataset versions.
+/// Returns the output of `--version`, including the supported log fields and dataset format versions.
 fn long_version() -> String {
     let mut text = concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned();
     for log_type in LogType::ALL {
@@ -198,7 +198,7 @@ impl Command {
         }
     }
 
-    /// Prints a fatal error with its hint, or a message that states what was interrupted.
+    /// Prints a fatal error with its hint or, after a signal, a message that states what was interrupted.
     fn print_error(&self, error: &anyhow::Error) {
         if is_interruption(error) {
             print_message(self.interrupted(), self.logs_json());
@@ -263,7 +263,7 @@ fn print_message(message: &str, json: bool) {
     }
 }
 
-/// Flags without an environment variable, because a variable would also affect later commands.
+/// Flags that have no environment variable, because it would also affect later commands.
 const NO_VARIABLE: [&str; 5] = ["yes", "delete", "including-retired", "help", "version"];
 
 /// Escapes the arguments that are quoted in an error message, before clap prints the message in color.
@@ -275,7 +275,7 @@ fn escaped(mut error: clap::Error) -> clap::Error {
             ContextValue::Strings(texts) => {
                 ContextValue::Strings(texts.into_iter().map(printable).collect())
             }
-            // Suggestions, one per line, which quote the arguments.
+            // clap's suggestions quote the arguments, one suggestion per line.
             ContextValue::StyledStrs(texts) => ContextValue::StyledStrs(
                 texts.iter().map(|text| printable(text.to_string()).into()).collect(),
             ),

@@ -259,8 +259,8 @@ fn column_encoder(
     numbers(column, stored, format, limits)
 }
 
-/// Writes rejects or originals to one Parquet file. They are rare, so this encoder uses the `parquet` crate's Arrow
-/// writer.
+/// Writes rejects or originals to one Parquet file. Both are rare, so this encoder uses the `parquet` crate's slower
+/// Arrow writer.
 pub(crate) struct ArrowEncoder<W: Write + Send>(ArrowWriter<W>);
 
 impl<W: Write + Send> ArrowEncoder<W> {
@@ -273,7 +273,8 @@ impl<W: Write + Send> ArrowEncoder<W> {
         let properties = properties(format)
             .set_compression(format.compression.codec())
             .set_statistics_enabled(EnabledStatistics::Chunk)
-            // A value can be several megabytes, and no query selects lines by their bytes.
+            // A value can be several megabytes, and no query filters by it, so a dictionary and statistics would only
+            // cost space.
             .set_column_dictionary_enabled(original::BYTES.into(), false)
             .set_column_statistics_enabled(original::BYTES.into(), EnabledStatistics::None)
             .build();

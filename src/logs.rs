@@ -1,5 +1,5 @@
-//! Defines log types and their columns, the keys of log objects, rejects, and what it takes to restore the original
-//! text.
+//! Defines log types and their columns, the keys of log objects, rejects, and the data from which the original text is
+//! restored.
 
 pub(crate) mod form;
 pub(crate) mod key;

@@ -55,8 +55,8 @@ pub struct Plan {
     pub touched: Vec<Touched>,
     /// Compressed bytes of archived objects, which are skipped.
     pub bytes_archived: u64,
-    /// Failed listings, objects that conflict with each other or with an earlier run, partitions with damaged claims,
-    /// and claims that cannot be applied.
+    /// Failed listings, objects that conflict with each other or with already converted objects, partitions with
+    /// damaged claims, and claims that cannot be applied.
     pub failures: Vec<Failure>,
 }
 
@@ -76,7 +76,7 @@ pub enum PlanError {
         list: String,
         /// Number of objects in the list.
         count: usize,
-        /// Why the first one cannot be found.
+        /// Why the first object cannot be found.
         error: Box<StoreError>,
     },
     /// The list of objects cannot be read.
@@ -93,19 +93,19 @@ pub enum PlanError {
     Interrupted,
 }
 
-/// Approximate number of claim logs that are read ahead of the partition being planned.
+/// Approximate number of claim logs to read ahead of the partition that is being planned.
 const LOGS_AHEAD: usize = 512;
-/// Kind for objects whose partition or load balancer is not selected.
+/// The kind of objects whose partition or load balancer is not selected.
 pub(crate) const NOT_SELECTED: &str = "not_selected";
-/// Kind for objects that are copies of other objects.
+/// The kind of objects that are copies of other objects.
 pub(crate) const DUPLICATE: &str = "duplicate";
-/// Kind for files that are next to a log and share its name, such as `X.log.gz.md5`.
+/// The kind of files that are next to a log and begin with its name, such as `X.log.gz.md5`.
 pub(crate) const SIDECAR: &str = "sidecar";
-/// Kind for objects whose ETag or time, but not content, has changed since they were converted.
+/// The kind of objects whose ETag or time, but not content, has changed since they were converted.
 pub const TOUCHED: &str = "touched";
-/// Kind for objects that a claim already holds.
+/// The kind of objects that a claim already holds.
 pub(crate) const CONVERTED_BEFORE: &str = "converted_before";
-/// Kind for objects in partitions with unknown contents.
+/// The kind of objects in partitions with unknown contents.
 pub(crate) const PARTITION_UNKNOWN: &str = "partition_unknown";
 
 impl Plan {
@@ -130,7 +130,7 @@ impl Plan {
         let mut plan = Self::cut(listing, sources, target_size, look)?;
         let broken = ledger.finish_others(shard)?;
         let broken = broken.into_iter().map(|(partition, error)| unknown(&partition, &error));
-        // Failures in the partitions of listed objects are already reported.
+        // Failures in the partitions of listed objects have already been reported.
         let broken: Vec<_> = broken.filter(|failure| !plan.failures.contains(failure)).collect();
         plan.failures.extend(broken);
         plan.failures.extend(stuck(ledger).map(|(_, failure)| failure));
@@ -248,8 +248,8 @@ pub(crate) enum Verdict {
 }
 
 impl Before {
-    /// Reads the claims of a partition and of the adjacent days. Also reads the claims of the partitions in `next`
-    /// ahead if each read takes a round trip.
+    /// Reads the claims of a partition and of the adjacent days. If each read takes a round trip, also reads the claims
+    /// of the partitions in `next` ahead of time.
     ///
     /// # Errors
     ///
@@ -343,7 +343,7 @@ pub(crate) fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
     days.map(|day| Partition { day, ..partition.clone() })
 }
 
-/// Returns the failure for a partition into which nothing is converted because its contents are unknown.
+/// Returns the failure for a partition that is skipped because its contents are unknown.
 fn unknown(partition: &Partition, error: &DatasetError) -> Failure {
     let reason = format!("{}; nothing is converted into it", error.with_source());
     Failure::new(partition.to_string(), reason).with_remedy(Remedy::of(error))

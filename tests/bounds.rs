@@ -1,4 +1,4 @@
-//! The memory used for an object is bounded by its text and rejects, regardless of its compressed size.
+//! Memory use is bounded, regardless of how many rejects an object has and how large its text is when decompressed.
 
 use alb2parquet::internals::decode::decoder::{Decoder, MAX_REJECTS};
 use alb2parquet::internals::decode::tokenizer::MAX_LINE;
@@ -71,7 +71,7 @@ fn long_rejects_are_decoded_in_several_calls() {
     assert!(outcome.rejects.iter().all(|r| (r.raw_length, r.raw.len()) == (65_537, MAX_RAW)));
 }
 
-/// File contents depend on where record batches end, so a usual number of rejects must not end a batch early.
+/// File contents depend on where record batches end, so a typical number of rejects must not end a batch early.
 #[test]
 fn few_rejects_are_decoded_in_one_call() {
     let lines: Vec<String> = (0..MAX_REJECTS - 1).map(|number| number.to_string()).collect();

@@ -13,7 +13,7 @@ use crate::support::{FIELDS, Row, decode_as, text_of};
 /// for another kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Text that clients choose, so it can be anything.
+    /// Text that clients choose. It can be anything.
     Free,
     Name,
     Type,

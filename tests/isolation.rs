@@ -97,7 +97,7 @@ fn a_panic_fails_its_batch_only() {
             assert!(failure.error.contains("an injected fault of 2025/07/19"), "{failure:?}");
             assert!(failure.error.contains("please report"), "{failure:?}");
         }
-        // Files that were claimed before the panic are kept.
+        // Files that were claimed before the panic remain.
         let tally = convert("second", &Faulty { day: "none", published });
         let converted = if published { 0 } else { 3 };
         assert_eq!((tally.objects.converted, tally.objects.failed), (converted, 0));

@@ -12,7 +12,7 @@ use crate::support::{Run, World, good_lines, gzip, key, key_on, program, run_com
 
 // ---- stdout and stderr
 
-/// A command that prints to stdout, with text that its error must also contain.
+/// A command that prints to stdout, and additional text that its error must contain.
 struct Printer {
     args: Vec<String>,
     message: &'static str,

@@ -1,7 +1,7 @@
 //! Lost, restored, damaged and forged state: no row is written twice, nothing outside the dataset is changed, and
 //! `repair` rebuilds the claims from the files.
 //!
-//! `scripts/s3-test` also runs these tests with buckets.
+//! `scripts/s3-test` also runs these tests on buckets.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -327,7 +327,8 @@ fn a_forged_abort_of_a_removal_restores_no_claim() {
     assert_eq!((world.rows().len(), findings(&world)), (14, Vec::new()));
 }
 
-/// A backup made before a removal contains claims whose files have been deleted. Later files contain the same objects.
+/// A backup made before a removal contains claims whose files have been deleted. Files of later claims contain the same
+/// objects.
 #[test]
 fn claims_restored_from_before_a_removal_are_replaced() {
     let world = converted();
@@ -390,7 +391,7 @@ fn claims_that_hold_the_same_object_block_their_partition() {
 // ---- originals
 
 /// Returns a world with three claims. Two have originals, because their objects have lines that end with CRLF or
-/// contain a number with an unusual zero.
+/// contain a number with an extra trailing zero.
 fn with_originals() -> World {
     let world = World::anywhere();
     let text = String::from_utf8(good_lines(3)).unwrap();
@@ -520,7 +521,8 @@ fn clean_deletes_originals_only_if_they_have_neither_a_claim_nor_rows() {
     assert_eq!(findings(&world), [""; 0]);
 }
 
-/// Originals are published first. If only they exist, no engine has read a row of the claim, so it can be aborted.
+/// Originals are published first. If the claim's other files do not exist, no engine has read any of its rows, so the
+/// claim can be aborted.
 #[test]
 fn a_claim_is_aborted_if_only_its_originals_were_published() {
     let world = with_originals();

@@ -370,7 +370,7 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// Objects of all logs, with the same number in each key.
+/// Objects of several log types.
 struct Objects(Vec<(LogType, Vec<u8>)>);
 
 impl fmt::Debug for Objects {
@@ -404,7 +404,7 @@ proptest! {
             let object = if is_gzip { gzip(text) } else { text.clone() };
             world.put(&key_of_log(*log_type, number), object);
         }
-        // Objects that look damaged, or like another log, are not converted completely.
+        // Objects that look damaged, or like another log type, are not converted completely.
         let converted = world.convert_with(&["--max-rejects", "1", "--json"]).json();
         let failures = converted["failures"].as_array().unwrap();
         prop_assert!(failures.len() < 25, "{}", converted);
@@ -440,11 +440,11 @@ fn a_long_object_is_streamed() {
     assert_eq!(tree(&world.path("restored")).len(), 1, "nothing remains of the object");
 }
 
-/// A row of a file of originals.
+/// A row of an originals file.
 type Forged =
     (Option<&'static str>, Option<i64>, Option<i64>, Option<&'static str>, Option<Vec<u8>>);
 
-/// Replaces the file of originals.
+/// Replaces the originals file.
 fn forge(world: &World, rows: &[Forged]) {
     let path = only_file(&world.out(), ORIGINALS);
     let schema = Arc::new(Schema::new(vec![
@@ -478,7 +478,7 @@ fn forge(world: &World, rows: &[Forged]) {
     });
 }
 
-/// Whatever a file of originals contains, the program neither panics nor restores another text.
+/// Whatever an originals file contains, the program neither panics nor restores wrong text.
 #[test]
 fn forged_originals_restore_no_other_text() {
     let world = World::new();
@@ -521,7 +521,7 @@ fn forged_originals_restore_no_other_text() {
             BTreeMap::from([(key(1), expected[&key(1)].clone())])
         );
     }
-    // A file with the bytes of all lines is valid, wherever the lines are split.
+    // A file that contains the bytes of all lines is valid, regardless of where the lines are split.
     let whole: Vec<Vec<u8>> =
         expected[&key(0)].split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
     let rows = (1..).zip(&whole).flat_map(|(number, line)| {

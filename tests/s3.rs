@@ -1,6 +1,7 @@
-//! S3 features: AWS credentials, S3 Inventory, and archived objects, on a server that implements the S3 protocol.
+//! S3 features: AWS credentials, S3 Inventory, and archived objects. The tests use a server that implements the S3
+//! protocol.
 //!
-//! `scripts/s3-test` starts a server and runs these tests. Without a server they are ignored.
+//! `scripts/s3-test` starts a server and runs these tests. Without a server, they are ignored.
 
 use std::fmt::Write as _;
 use std::fs;

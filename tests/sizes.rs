@@ -1,6 +1,6 @@
-//! A store or file system sometimes returns fewer or more bytes of an object than the listing states. The program
-//! then reads the object once more. If the size is wrong again, the program excludes the object from the claim and
-//! reports it. A later run converts the object.
+//! A store or file system sometimes returns fewer or more bytes of an object than the listing states. The program then
+//! reads the object once more. If the size is wrong again, the program reports the object and excludes it from the
+//! claim, so that a later run converts it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use crate::memory::{Memory, Reply, Request};
 use crate::server::command;
 use crate::support::{ROWS, Run, get, good_lines, gzip, gzip_at, key, read, run_command};
 
-/// Maps the length of a response body to the number of bytes that are sent.
+/// Maps the length of a response body to the number of bytes to send.
 type Cut = fn(usize) -> usize;
 
 const CUTS: [(&str, Cut); 4] = [

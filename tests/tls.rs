@@ -1,4 +1,4 @@
-//! Requests over TLS, to a loopback server with a self-signed certificate.
+//! Requests over TLS to a loopback server with a self-signed certificate.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use crate::support::{Run, World, program, run_command};
 /// A server that rejects every request and records the request line.
 struct TlsServer {
     url: String,
-    /// Path of the file with the certificate.
+    /// Path of the certificate file.
     certificate: PathBuf,
     received: Arc<Mutex<Vec<String>>>,
 }

@@ -1,11 +1,11 @@
-//! A claim records which objects its outputs contain. A claim succeeds if and only if a single file, its log entry, is
+//! A claim records which objects its outputs contain. A claim succeeds if and only if its log entry, a single file, is
 //! created.
 //!
 //! Each partition has a log of numbered entries: `1.claim.json`, `2.claim.json` and so on. Creating an entry fails if
-//! its number is already taken. An entry adds objects (by naming the outputs that contain the objects, and the outputs'
-//! staged files), removes all earlier entries, or amends earlier entries with new facts about their objects. Any run
-//! that reads an entry can apply it. `<number>.done.json` marks an entry as applied, and `<number>.aborted.json` marks
-//! it as aborted.
+//! its number is already taken. An entry adds objects, removes all earlier entries, or amends earlier entries with new
+//! facts about their objects. An entry that adds objects names the outputs that contain them, and the outputs' staged
+//! files. Any run that reads an entry can apply it. `<number>.done.json` marks an entry as applied, and
+//! `<number>.aborted.json` marks it as aborted.
 
 mod amend;
 pub(crate) mod embedded;

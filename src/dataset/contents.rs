@@ -16,7 +16,7 @@ pub(crate) struct Contents {
     pub objects: u64,
     /// Number of retired objects: the dataset may hold their only copy.
     pub retired: u64,
-    /// Number of files, including files of rejects and of originals.
+    /// Number of files, including reject files and originals files.
     pub files: u64,
     /// Number of rows.
     pub rows: u64,
@@ -68,7 +68,7 @@ impl Contents {
         }
     }
 
-    /// Sums up the claims in a log. Returns `None` if the log has no claims that hold objects.
+    /// Adds up the contents of a log's claims. Returns `None` if no claim in the log holds objects.
     fn of(partition: &Partition, log: &Log) -> Option<Self> {
         let mut contents = Self::nothing(partition);
         contents.retired = log.retired_objects();

@@ -1,8 +1,8 @@
 //! Data files in the table directories, including those that no claim accounts for.
 //!
 //! Engines read every file in a table's directory. A file that no claim names may contain rows from any object: either
-//! the claim was lost, or another program put the file there. Until this is resolved, nothing can be converted into the
-//! file's partition.
+//! the claim was lost, or another program put the file there. Until this is resolved, no objects can be converted into
+//! the file's partition.
 
 use std::collections::{HashMap, HashSet};
 use std::iter;
@@ -39,8 +39,8 @@ impl DataFiles {
         Self::below(dataset, directories(dataset, partition).into_iter())
     }
 
-    /// Lists the files of originals. They are not data files: engines do not read them, so orphans among them do not
-    /// block a partition.
+    /// Lists the originals files. They are not data files: engines do not read them, so an orphaned originals file does
+    /// not block its partition.
     ///
     /// # Errors
     ///
@@ -105,7 +105,8 @@ impl DataFiles {
                     continue;
                 }
                 // A removal may have deleted the file since it was listed. The check is skipped for names with special
-                // characters: this program never writes them, and a store might not find the file under the listed key.
+                // characters: this program never writes such names, and a store might not find the file under the
+                // listed key.
                 if !is_plain(name) || dataset.target().size(&key)?.is_some() {
                     unaccounted.push(key);
                 }
@@ -115,9 +116,9 @@ impl DataFiles {
         Ok(unaccounted)
     }
 
-    /// Returns a partition's files of originals that belong neither to a claim in `log` nor to a file of rows or
-    /// rejects, sorted by key. Such a file remains if a claim is lost before its other files are published. The log
-    /// must have been read after the files were listed.
+    /// Returns a partition's originals files that belong neither to a claim in `log` nor to a row or reject file,
+    /// sorted by key. Such a file is left behind if a claim is lost before its other files are published. The log must
+    /// have been read after the files were listed.
     ///
     /// # Errors
     ///
@@ -168,7 +169,7 @@ fn is_plain(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
-/// Returns the directories of a partition's rows and rejects.
+/// Returns the directories of a partition's row files and reject files.
 fn directories(dataset: &Dataset, partition: &Partition) -> [String; 2] {
     let tables = [partition.log_type.table().name.as_str(), reject::TABLE];
     tables.map(|table| dataset.partition(table, partition))

@@ -42,7 +42,7 @@ impl PublishedFile {
         Self::in_target(dataset.target(), key, size)
     }
 
-    /// Returns a reader for a file in a target, which need not belong to a dataset.
+    /// Returns a reader for a file in a target. The file need not belong to a dataset.
     pub fn in_target(target: &Arc<dyn Target>, key: FileKey, size: u64) -> Self {
         Self { target: Arc::clone(target), key, size }
     }
@@ -89,7 +89,7 @@ impl PublishedFile {
     ///
     /// # Errors
     ///
-    /// Fails when the range exceeds the file, or cannot be read.
+    /// Fails when the range extends beyond the end of the file, or cannot be read.
     pub fn section(&self, range: Range<u64>) -> anyhow::Result<Section> {
         anyhow::ensure!(range.start <= range.end && range.end <= self.size, "is not in the file");
         let (start, size) = (range.start, self.size);

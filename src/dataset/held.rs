@@ -19,11 +19,11 @@ pub struct HeldObject {
     pub name: Box<str>,
     /// Compressed size in bytes.
     pub size: u64,
-    /// The latest known ETag under which the content was the same as when the object was converted.
+    /// The latest ETag at which the content was known to be unchanged since the conversion.
     pub e_tag: Option<String>,
     /// Number of the claim that holds the object.
     pub claim: usize,
-    /// The object's content, if it was read to the end without damage.
+    /// Fingerprint of the object's content, if the object was read to the end and was not damaged.
     pub content: Option<Content>,
 }
 
@@ -88,7 +88,7 @@ impl HeldObject {
     }
 }
 
-/// Appends a note to a description of a change: the object is not converted again.
+/// Appends a note that the object is not converted again to the description of a change.
 pub(crate) fn not_converted_again(change: &str) -> String {
     format!("{change}; it is left alone")
 }

@@ -58,7 +58,7 @@ impl Layout {
         parts.collect::<Vec<_>>().join("/")
     }
 
-    /// Parses a partition's directory, which is relative to the table.
+    /// Parses a partition's directory, given relative to the table.
     fn parse(self, log_type: LogType, directory: &str) -> Option<Partition> {
         let mut columns = PARTITION_COLUMNS.iter();
         let values = directory.split('/').map(|part| match (self, columns.next()?) {
@@ -81,7 +81,7 @@ struct Description {
     #[serde(default)]
     id: String,
     layout: Layout,
-    /// Whether the store supports conditional create: when several runs create the same file at once, only one
+    /// Whether the store supports conditional create: when several runs create the same file concurrently, only one
     /// succeeds.
     conditional_creates: bool,
     /// Profile of the run that created the dataset. Later runs can use a different profile.
@@ -91,7 +91,7 @@ struct Description {
     redaction: Agreement,
 }
 
-/// The part of `dataset.json` that is the same in all versions.
+/// The part of `dataset.json` that all versions share.
 #[derive(Deserialize)]
 struct Version {
     format_version: u32,
@@ -161,7 +161,7 @@ pub enum DatasetError {
         /// The contradiction.
         why: String,
     },
-    /// The dataset has no description, and one of its files is not where the layout would put it.
+    /// The dataset has no description, and one of its files is in a directory that does not match the layout.
     #[error("{0} exists, but {DESCRIPTION} does not, and this layout does not put files there")]
     Misplaced(String),
     /// A newer version of the program wrote an entry of a log.
@@ -401,7 +401,7 @@ impl Dataset {
         FileKey::parse(key).expect("tables, partitions and names of files have valid names")
     }
 
-    /// Returns the partition of the file of rows, rejects or originals with this key.
+    /// Returns the partition of the row, reject or originals file with this key.
     pub fn partition_of(&self, key: &str) -> Option<Partition> {
         let (table, rest) = split_table(key)?;
         let (directory, name) = rest.rsplit_once('/')?;
@@ -438,7 +438,8 @@ impl Dataset {
         self.profile
     }
 
-    /// Creates a state file and returns who created it. The content must be unique to this run.
+    /// Creates a state file, unless it exists, and returns whether this call or another run created it. The content
+    /// must be unique to this run.
     ///
     /// # Errors
     ///
@@ -500,7 +501,7 @@ impl Dataset {
         self.description()?.ok_or_else(|| DatasetError::Missing(self.target.name("")))
     }
 
-    /// Fails if the files of a dataset without a description have a different layout, because their partitions would be
+    /// Fails if the files of a dataset without a description do not match the layout, because their partitions would be
     /// unknown.
     fn refuse_misplaced(&self) -> Result<(), DatasetError> {
         for table in tables() {
@@ -513,10 +514,10 @@ impl Dataset {
         Ok(())
     }
 
-    /// Tests whether the store supports conditional create: when several runs create the same file at once, only one
-    /// may succeed.
+    /// Tests whether the store supports conditional create: when several runs create the same file concurrently, only
+    /// one may succeed.
     ///
-    /// Success is evidence, not proof, but a store that ignores the condition fails the test immediately.
+    /// Passing the test is evidence, not proof, but a store that ignores the condition is detected immediately.
     fn probe(&self) -> Result<bool, DatasetError> {
         let (mut conditional, mut won, mut failed) = (true, false, None);
         for probe in 0..PROBES {

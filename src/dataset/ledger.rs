@@ -22,19 +22,19 @@ use crate::util::threads::on_threads;
 #[derive(Debug)]
 pub struct Ledger<'a> {
     dataset: &'a Dataset,
-    /// Whether writing is forbidden.
+    /// Whether the ledger must not write.
     read_only: bool,
     hints: Hints,
     files: Arc<DataFiles>,
-    /// Whether each partition's logs and files are listed when the partition is first used. Otherwise, all partitions
-    /// are listed at once.
+    /// Whether a partition's log and files are listed when the partition is first used. Otherwise, all partitions are
+    /// listed up front.
     lists_each: bool,
     logs: Mutex<BTreeMap<Partition, Arc<Mutex<Log>>>>,
-    /// Logs that were read in advance, before their partitions were used.
+    /// Logs that were read ahead, before their partitions were used.
     ahead: BTreeMap<Partition, Log>,
     /// Objects in the most recently used partitions.
     held: BTreeMap<Partition, Arc<Held>>,
-    /// Number of incomplete objects in each partition that has any.
+    /// Number of incomplete objects in each partition with incomplete objects.
     incomplete: BTreeMap<Partition, u64>,
 }
 
@@ -121,8 +121,8 @@ impl<'a> Ledger<'a> {
         let held = Arc::new(held);
         log.forget_objects(1..=log.entries().len());
         lock(&self.logs).insert(partition.clone(), Arc::new(Mutex::new(log)));
-        // Planning proceeds day by day and reads only that day and the adjacent days, so earlier days are no longer
-        // needed.
+        // Planning proceeds day by day and needs only the current day and the adjacent days, so earlier days can be
+        // dropped.
         let first = partition.day.checked_sub_days(Days::new(2)).unwrap_or(partition.day);
         self.held.retain(|other, _| {
             other.log_type == partition.log_type
@@ -192,7 +192,7 @@ impl<'a> Ledger<'a> {
             while let Some(partition) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
                 match self.read(partition) {
                     Ok(log) => logs.push(log),
-                    // The log is read again when the partition is used, which then reports the error.
+                    // Ignore the error: when the partition is used, the log is read again and the error is reported.
                     Err(error) if error.is_of_partition() => {}
                     Err(error) => return Err(error),
                 }
@@ -321,8 +321,8 @@ impl<'a> Ledger<'a> {
     }
 
     /// Removes a partition's contents. Its objects become eligible for conversion again. If the removal is interrupted,
-    /// the next run that uses the partition finishes it. Returns `None` if the partition holds retired objects and
-    /// `including_retired` is not set: such a partition is not removed.
+    /// the next run that uses the partition finishes it. Unless `including_retired` is set, does not remove a partition
+    /// that holds retired objects, and returns `None`.
     ///
     /// # Errors
     ///
@@ -353,11 +353,11 @@ impl<'a> Ledger<'a> {
         Ok(Some(state))
     }
 
-    /// Records new facts about objects in a partition. Can be called from several threads at once.
+    /// Records new facts about objects in a partition. Can be called from several threads concurrently.
     ///
     /// # Errors
     ///
-    /// Fails when the entry cannot be written, or when the outcome is unknown. If it is unknown, the entry may still
+    /// Fails when the entry cannot be written, or when the outcome is unknown. In the latter case, the entry may still
     /// appear.
     pub fn amend(&self, partition: &Partition, objects: Vec<Amended>) -> Result<(), DatasetError> {
         let log = self.finished(partition)?;
@@ -381,12 +381,13 @@ impl<'a> Ledger<'a> {
         Ok(self.keep(log))
     }
 
-    /// Claims a batch whose outputs are staged, and publishes the outputs. Can be called from several threads at once.
+    /// Claims a batch whose outputs are staged, and publishes the outputs. Can be called from several threads
+    /// concurrently.
     ///
     /// # Errors
     ///
     /// Fails when the claim cannot be written, when it is unknown whether it was written, or when its outputs cannot be
-    /// made visible. A later run publishes any claim that was written.
+    /// made visible. If the claim was written, a later run publishes its outputs.
     pub fn commit(
         &self,
         partition: &Partition,
@@ -408,7 +409,7 @@ impl<'a> Ledger<'a> {
             }
             Appended::Lost => {
                 for staged in &staged {
-                    // If this fails, `clean` removes the file, because no claim names it.
+                    // If this fails, `clean` deletes the file, because no claim names it.
                     let _ = self.dataset.target().discard(staged);
                 }
                 let names = log.entries().iter().filter_map(|entry| entry.record.claim());

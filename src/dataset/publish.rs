@@ -1,7 +1,7 @@
 //! Publishing: applies claims and removals.
 //!
-//! Any run can apply any entry of a log, at any time and any number of times, without access to the source. Claims
-//! before a removal are never published, because the removal deletes their files.
+//! Applying an entry is idempotent and needs no access to the source, so any run can apply any entry at any time.
+//! Claims before a removal are never published, because the removal deletes their files.
 
 use crate::dataset::claim::{Claim, Log, Record, State};
 use crate::dataset::layout::{Dataset, DatasetError};
@@ -68,7 +68,7 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
     Ok(())
 }
 
-/// Returns whether a claim has files of rows or rejects, and all of them are visible.
+/// Returns whether a claim has row or reject files, all of which are visible.
 fn has_visible_rows(dataset: &Dataset, claim: &Claim) -> Result<bool, TargetError> {
     let mut of_lines = claim.outputs.iter().filter(|output| !output.has_originals()).peekable();
     if of_lines.peek().is_none() {
@@ -82,11 +82,12 @@ fn has_visible_rows(dataset: &Dataset, claim: &Claim) -> Result<bool, TargetErro
     Ok(true)
 }
 
-/// Aborts a claim after one of its outputs was lost before it became visible. If a file of rows or rejects exists, the
-/// claim becomes [`State::Stuck`] instead. A file of originals, which engines do not read, is deleted.
+/// Aborts a claim if one of its outputs was lost before it became visible. If a row or reject file exists, the claim
+/// becomes [`State::Stuck`] instead. The claim's originals file, which engines do not read, is deleted.
 ///
-/// This function aborts every output again, even the lost one. Whatever the store reported earlier, a slow run then
-/// either has completed an output, which the second check detects, or can no longer complete one.
+/// This function aborts every output again, even the lost one, regardless of what the store reported earlier.
+/// Afterwards, a slow run either has already completed an output, which the second check detects, or can no longer do
+/// so.
 fn abort_claim(
     dataset: &Dataset,
     log: &mut Log,

@@ -1,4 +1,4 @@
-//! Coverage: the days and delivery windows for which a load balancer has objects, and those that are missing.
+//! Coverage: the days and delivery windows for which a load balancer has objects, and those for which it has none.
 //!
 //! AWS writes an object only if there were requests in the window, so a missing window does not imply a lost log.
 
@@ -22,7 +22,8 @@ pub struct LoadBalancer {
     pub load_balancer: String,
     /// The log type.
     pub log_type: LogType,
-    /// Lengths of the windows in minutes. A Classic Load Balancer whose publishing interval has changed has two.
+    /// Lengths of the windows in minutes. A Classic Load Balancer has two lengths if its publishing interval has
+    /// changed.
     pub interval_minutes: Vec<u32>,
     /// First day with an object.
     pub first_day: NaiveDate,
@@ -76,7 +77,7 @@ pub struct DayRange {
     pub count: u64,
 }
 
-/// Data on the objects read so far for a load balancer and log type.
+/// Totals over the objects read so far for a load balancer and log type.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     days: BTreeMap<NaiveDate, Counts>,

@@ -23,11 +23,11 @@ use crate::report::{
 };
 use crate::util::threads;
 
-/// Number of partitions to read at once. It may exceed the number of cores, because the threads mostly wait for the
-/// store.
+/// Number of partitions to read concurrently. It may exceed the number of cores, because the threads mostly wait for
+/// the store.
 const THREADS: usize = 16;
 
-/// The arguments of a report.
+/// What to report, and how.
 pub(crate) struct Request<'a> {
     /// The dataset.
     pub dataset: &'a Dataset,
@@ -145,7 +145,7 @@ impl Request<'_> {
         let amendments = log.amendments();
         for (number, entry) in log.unremoved() {
             let finished = matches!(entry.state, State::Done | State::Aborted);
-            // An amendment takes effect before it is marked done.
+            // An amendment takes effect before it is marked done, so it never counts as unfinished.
             let is_amendment = matches!(entry.record, Record::Amend(_));
             gathered.unfinished += u64::from(!finished && !is_amendment);
             let Record::Add(claim) = &entry.record else { continue };

@@ -26,8 +26,8 @@ const STYLE: &str = include_str!("html/report.css");
 /// The script, which only shows the counts of a day on hover and focus.
 const SCRIPT: &str = include_str!("html/report.js");
 
-/// Escapes values in the template for HTML. Also applies the escapes for terminals, because text with a reversed
-/// direction can also deceive readers in a browser.
+/// Escapes values in the template for HTML. Also applies the escapes for terminals, because control characters that
+/// reverse the text direction can also deceive readers in a browser.
 ///
 /// Newlines are kept, because statements have several lines.
 #[derive(Debug, Clone, Copy)]

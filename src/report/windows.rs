@@ -1,8 +1,8 @@
 //! Delivery windows: which windows of a load balancer have objects, how long they are, and which are missing.
 //!
 //! An object name contains only the end of its window. The length of a window is the publishing interval, which the
-//! type of the load balancer determines. Only for Classic Load Balancers can users choose it, and change it at any time,
-//! so it is derived from the end times.
+//! type of the load balancer determines. Only Classic Load Balancers have a configurable interval. Users can change it
+//! at any time, so it is derived from the end times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -14,8 +14,8 @@ use serde::Serialize;
 const UNIT: u32 = 5;
 /// Number of units per day.
 const UNITS: u32 = 24 * 60 / UNIT;
-/// Minimum number of consecutive windows that are recognized as long. Each must end with its long interval and be the
-/// only window in it.
+/// Minimum number of consecutive windows that are recognized as long. Each must end at the end of a long interval, and
+/// be the only window in that interval.
 ///
 /// A load balancer with a short interval and little traffic also has such windows. But only one in twelve of that load
 /// balancer's windows ends on the full hour, so six such windows in a row are rare.
@@ -47,7 +47,8 @@ pub struct WindowRange {
     pub interval_minutes: u32,
 }
 
-/// End times of windows, each once, although every node of a load balancer delivers an object.
+/// The distinct end times of windows. Windows can have several objects, because every node of a load balancer delivers
+/// one.
 #[derive(Debug, Default)]
 pub(super) struct EndTimes(BTreeMap<NaiveDate, OfDay>);
 
@@ -101,7 +102,8 @@ impl EndTimes {
     }
 
     /// Returns the windows of a load balancer that can deliver logs at the given intervals, in minutes and ascending
-    /// order. Windows before the first and after the last end time are counted for the given days, but are not missing.
+    /// order. Windows before the first end time and after the last one are counted for the given days, but not as
+    /// missing.
     pub(super) fn windows(&self, intervals: &[u32], days: RangeInclusive<NaiveDate>) -> Windows {
         let ends: Vec<i64> = self.units().collect();
         let intervals: Vec<i64> = intervals.iter().map(|minutes| units(*minutes)).collect();
@@ -164,7 +166,7 @@ impl Gap {
 /// Returns the lengths of windows with the given end times.
 ///
 /// With two intervals, a window can be long only if no other window ends within its long interval. Such a window is
-/// long if several of them follow each other, or if no window has to be short.
+/// considered long if it is one of several in a row, or if no window has to be short.
 fn lengths(ends: &[i64], intervals: &[i64]) -> Vec<i64> {
     let (Some(&short), Some(&long)) = (intervals.first(), intervals.last()) else {
         return Vec::new();
@@ -347,7 +349,7 @@ mod tests {
         let all = [hours(19, 1, 12), short.collect(), hours(19, 14, 20)].concat();
         let found = windows(CLASSIC, &strs(&all));
         assert_eq!((ranges(&found), found.intervals.as_slice()), (vec![], &[5, 60][..]));
-        // The windows that end at 00:00, and those that end at 21:00 or later, are outside.
+        // The windows that end at 00:00, or at 21:00 or later, are before the first or after the last end time.
         assert_eq!(found.days[&day("2025-07-19")], (31, 1 + 31 + 3));
     }
 

@@ -1,4 +1,4 @@
-//! Amendments: facts about a partition's objects that became known after their claim.
+//! Amendments: facts about a partition's objects that became known after the objects were claimed.
 //!
 //! An amendment takes effect as soon as its entry exists; there is nothing to apply. For each object, the amendment
 //! names the claim that holds the object, so the amendment never affects a later conversion of the same object. The
@@ -31,7 +31,7 @@ pub struct Amended {
     pub claim: usize,
     /// File name of the object.
     pub name: String,
-    /// A later ETag of the object. The content is the same as when the object was converted.
+    /// A newer ETag of the object, whose content has not changed since it was converted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
     /// Whether the user accepted that the object is incomplete.
@@ -67,7 +67,7 @@ impl Log {
                 }
                 Record::Add(_) => continue,
             };
-            // Another run can remove a claim just before its amendment is created.
+            // Another run can remove a claim just before the claim's amendment is created.
             let in_effect = amendment.objects.iter().filter(|object| object.claim > last_removal);
             for Amended { claim, name, e_tag, accepted, retired } in in_effect {
                 let latest = amendments.0.entry((*claim, name)).or_default();
@@ -123,7 +123,7 @@ pub(crate) fn retired_key(partition: &Partition) -> String {
 }
 
 impl<'a> Amendments<'a> {
-    /// Returns the latest known ETag of a claimed object whose content is the same as when it was converted.
+    /// Returns the latest ETag at which a claimed object's content was known to be unchanged.
     pub fn e_tag(&self, claim: usize, object: &'a Claimed) -> Option<&'a str> {
         let latest = self.0.get(&(claim, object.name.as_str()));
         latest.and_then(|latest| latest.e_tag).or(object.e_tag.as_deref())

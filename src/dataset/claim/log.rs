@@ -188,7 +188,7 @@ impl Hints {
 
 impl Log {
     /// Reads the readable entries of a broken log and ignores the rest. Returns a log that contains only these entries,
-    /// and the number of each of them in the broken log.
+    /// and their numbers in the broken log.
     ///
     /// # Errors
     ///
@@ -255,7 +255,7 @@ impl Log {
         hints: &Hints,
     ) -> Result<Self, DatasetError> {
         let mut log = Self::empty(partition);
-        // The listing may be stale, so the log is read up to the first number that does not exist.
+        // The listing may be stale, so reading continues up to the first number that does not exist.
         while let Some(record) = log.get(dataset, log.entries.len() + 1)? {
             let number = log.entries.len() + 1;
             let state = match hints.end(&log.partition, number, &record) {
@@ -322,9 +322,9 @@ impl Log {
         }
     }
 
-    /// Appends an entry after all entries that other runs have added in the meantime, unless one of these entries
-    /// claims some of the same objects, or retires objects that the entry would remove. Entries whose object lists were
-    /// dropped are not compared.
+    /// Appends an entry after any entries that other runs have added in the meantime. Appends nothing if one of those
+    /// entries claims some of the same objects, or retires objects that the new entry would remove. Entries whose
+    /// object lists were dropped are not compared.
     ///
     /// # Errors
     ///
@@ -353,8 +353,9 @@ impl Log {
         }
     }
 
-    /// Returns whether earlier entries forbid adding an entry: a claim must not share objects with them, and a removal
-    /// must not remove retired objects. The first `compared` entries are known to share no objects with the claim.
+    /// Returns whether earlier entries forbid adding an entry: a claim must not share objects with earlier claims, and
+    /// a removal must not remove retired objects. The first `compared` entries are known to share no objects with the
+    /// claim.
     fn forbids(&self, record: &Record, compared: usize) -> bool {
         match record {
             Record::Add(ours) => self.entries[compared..].iter().any(|entry| {
@@ -365,7 +366,7 @@ impl Log {
         }
     }
 
-    /// Returns whether a removal follows a claim. The removal may be unfinished.
+    /// Returns whether a claim is followed by a removal, which may be unfinished.
     pub fn is_removed(&self, claim: usize) -> bool {
         self.entries[claim..].iter().any(|entry| matches!(entry.record, Record::Remove(_)))
     }
@@ -383,7 +384,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// Fails when the marker cannot be written. The entry has been applied nevertheless.
+    /// Fails when the marker cannot be written. The entry stays applied.
     pub fn mark_done(&mut self, dataset: &Dataset, number: usize) -> Result<(), DatasetError> {
         let key = self.key(number, DONE);
         // The marker need not be durable: a run that does not find it applies the entry again.
@@ -462,7 +463,8 @@ impl Log {
         }
     }
 
-    /// Describes the first output of a claim that is not a file in the partition. Returns `None` if all of them are.
+    /// Describes the first output of a claim that is not a file in the partition, or returns `None` if there is no such
+    /// output.
     fn misplaced(&self, dataset: &Dataset, claim: &Claim) -> Option<String> {
         let own = self.partition.log_type.table().name.as_str();
         claim.outputs.iter().find_map(|Output { table, file, .. }| {
@@ -485,7 +487,7 @@ impl Log {
     }
 }
 
-/// The part of an entry that is the same in all versions.
+/// The part of an entry that all versions share.
 #[derive(Deserialize)]
 struct Unknown {
     action: String,

@@ -55,14 +55,14 @@ pub struct Claim {
     pub rows: u64,
     /// Number of rejects, by reason.
     pub rejects: BTreeMap<String, u64>,
-    /// Number of fields in the usual form of the lines (`logs/form.rs`). Absent if the text of the
-    /// objects cannot be restored: in redacted datasets, and in claims by versions that did not store originals.
+    /// Number of fields in the lines' usual form (see `logs/form.rs`). Absent if the objects' text cannot be restored:
+    /// in redacted datasets, and in claims by versions that did not store originals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fields: Option<usize>,
-    /// Number of rows in the file of originals, or 0 if there is no such file.
+    /// Number of rows in the originals file, or 0 if there is none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub originals: u64,
-    /// Files of originals, reject files and row files, in the order in which they are published.
+    /// Originals files, reject files and row files, in the order in which they are published.
     pub outputs: Vec<Output>,
     /// URLs of the directories that contain the objects.
     pub directories: Vec<String>,
@@ -122,7 +122,7 @@ pub struct Removal {
     pub run: String,
     /// A name that distinguishes this removal from other removals by the same run.
     pub id: String,
-    /// Whether retired objects are removed, too. Some of them may not exist in the source any more.
+    /// Whether retired objects are also removed. Some of them may no longer exist in the source.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub including_retired: bool,
 }
@@ -160,7 +160,7 @@ impl Claimed {
         self.lines.saturating_sub(self.reject_count())
     }
 
-    /// Returns whether the object was damaged, or has lines and all of them were rejected.
+    /// Returns whether the object was damaged, or contains lines, all of which were rejected.
     ///
     /// Individual rejected lines do not make an object incomplete, because it was read to the end and the rejected
     /// lines are kept.
@@ -228,7 +228,7 @@ impl Claim {
         format!("{}{}", self.directory(object), object.name)
     }
 
-    /// Returns whether the counts and sizes are larger than in any possible batch.
+    /// Returns whether the counts and sizes exceed those of any possible batch.
     pub(super) fn is_excessive(&self) -> bool {
         let own = [self.lines, self.joined_lines, self.rows, self.originals];
         let outputs = self.outputs.iter().flat_map(|output| [output.rows, output.file.size]);
@@ -241,7 +241,7 @@ impl Claim {
         all.fold(0, u64::saturating_add) > MAX_SUM
     }
 
-    /// Describes how the counts contradict each other, if they do.
+    /// Describes the first contradiction between the counts, if there is one.
     pub fn contradiction(&self) -> Option<String> {
         let rejects: u64 = self.rejects.values().sum();
         let lines: u64 = self.objects.iter().map(|object| object.lines).sum();
@@ -271,8 +271,8 @@ impl Claim {
         })
     }
 
-    /// Returns whether the claim was rebuilt after its file of originals was lost. Some of its objects cannot be
-    /// restored.
+    /// Returns whether the claim was rebuilt without its originals file, which was lost. Some of the claim's objects
+    /// cannot be restored.
     pub fn lacks_originals(&self) -> bool {
         self.originals > 0 && !self.outputs.iter().any(Output::has_originals)
     }

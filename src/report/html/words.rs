@@ -30,7 +30,7 @@ pub(super) fn percent(part: impl Borrow<u64>, whole: impl Borrow<u64>) -> String
     }
 }
 
-/// Returns the length of a bar, out of 100.
+/// Returns the length of a bar, where 100 is the full length.
 pub(super) fn of_hundred(part: impl Borrow<u64>, whole: impl Borrow<u64>) -> String {
     format!("{:.1}", 100.0 * *part.borrow() as f64 / (*whole.borrow()).max(1) as f64)
 }
