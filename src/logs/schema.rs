@@ -333,7 +333,7 @@ impl Shape {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::RequestType => "lowercase word such as `h2`",
-            Self::LoadBalancer => "resource id or name: letters, digits, `-`, `_` and `/`",
+            Self::LoadBalancer => "resource ID or name: letters, digits, `-`, `_` and `/`",
             Self::Host => "address or host name before the port",
             Self::IpAddress => "IP address without a port",
             Self::Seconds => "number with a fraction, 0 or -1",
