@@ -240,7 +240,7 @@ fn objects_are_written_to_stdout_in_order_and_nothing_else() {
     }
     assert_eq!(to_stdout(&["--object", &key(1), "--object", "unknown"]), (2, text(1)));
     assert_eq!(to_stdout(&["--json"]).0, 3);
-    assert_eq!(to_stdout(&["--to", "2020-01-01"]), (0, Vec::new()));
+    assert_eq!(to_stdout(&["--to", "2020-01-01"]), (3, Vec::new()));
 }
 
 #[test]

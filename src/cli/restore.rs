@@ -19,7 +19,7 @@ const AFTER: &str = "\
 Exit codes:
   0  all selected objects exist in the destination
   2  some objects could not be restored; each is listed with the reason
-  3  fatal error: the dataset is redacted or cannot be read, or stdout cannot be written
+  3  fatal error: the dataset is redacted or cannot be read, nothing is selected, or --out cannot be written
 
 Examples:
   alb2parquet restore lake --out logs
