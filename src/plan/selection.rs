@@ -192,7 +192,7 @@ impl Balancer {
                 || self.place.is_none() && balancer.split('.').nth(1) == Some(&self.name))
     }
 
-    /// Returns whether the load balancer can be in an account and a region, where `None` means unknown.
+    /// Returns whether the load balancer could belong to the given account and region. `None` means unknown.
     fn may_be_in(&self, account: Option<&str>, region: Option<&str>) -> bool {
         self.place.as_ref().is_none_or(|(own_account, own_region)| {
             account.is_none_or(|account| account == own_account)
