@@ -54,7 +54,7 @@ impl Selection {
         self.scopes.get(source).unwrap_or(&Scope::All)
     }
 
-    /// Returns whether to list a directory of a source as a whole, list its subdirectories one by one, or skip it.
+    /// Returns whether to list a source's directory as a whole, list its subdirectories one by one, or skip it.
     pub(crate) fn look(&self, directory: &str) -> Look {
         let Some(Directory { account, region, days, service }) = Directory::parse(directory) else {
             // With many levels above the accounts, there can be too many directories to list one by one.
