@@ -262,7 +262,8 @@ fn description(text: &[u8]) {
     }
 }
 
-/// Parses a line of a batch file. First corrects its hash and sum, which are almost never valid in random input.
+/// Parses a line of a batch file. First corrects the line's hash and sum, because they are almost never valid in random
+/// input.
 fn batch(line: &[u8]) {
     let mut line = line.to_vec();
     for _ in 0..2 {
@@ -533,7 +534,7 @@ pub(crate) fn state_seeds(root: &Path) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Returns a Parquet file that is an inventory and whose metadata also contains the location of an embedded claim.
+/// Returns an inventory in Parquet. The file's metadata also contains the location of an embedded claim.
 fn parquet_file(claim: &[u8]) -> Vec<u8> {
     let text = |values: [&str; 2]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
     let columns = [

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::{Run, World, good_lines, gzip, key, program, run, run_command, tree};
 
-/// Returns a world with three objects, which have one, two and three lines.
+/// Returns a world with three objects, with one, two and three lines.
 fn world() -> World {
     let world = World::new();
     for number in 1..4 {

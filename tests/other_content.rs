@@ -39,7 +39,7 @@ fn an_object_of_another_kind_is_refused() {
         }
     }
     for (named, text, holds) in cases {
-        // Compressed, and uncompressed.
+        // Both compressed and uncompressed.
         for object in [gzip(&text), text.clone()] {
             let world = World::with(gzip(good_lines(4)));
             let foreign = key_of_log(named, 2);

@@ -102,7 +102,7 @@ fn folder(test: &str) -> Option<PathBuf> {
     Some(folder)
 }
 
-/// Returns the names of the directories of published lines that `is_wanted` accepts, sorted.
+/// Returns the sorted names of the directories of published lines that `is_wanted` accepts.
 fn names_of(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -111,8 +111,8 @@ fn names_of(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
     names
 }
 
-/// Parses a line with the `csv` crate, which shares no code with this one, and splits the fields that AWS's statements
-/// for Athena split. Returns a string for each column that the line contains.
+/// Parses a line with the `csv` crate, which shares no code with this program, and splits the fields that AWS's
+/// statements for Athena split. Returns a string for each column that the line contains.
 fn parse_independently(log_type: LogType, line: &str) -> Vec<String> {
     let is_classic = log_type == LogType::Classic;
     let mut reader = csv::ReaderBuilder::new();

@@ -310,7 +310,7 @@ fn all_five_logs_are_reported_with_their_windows() {
             ("app/shop/0a", "access", five(), (2, 288), 2),
             ("app/shop/0a", "connection", five(), (2, 288), 2),
             ("app/shop/0a", "health_check", five(), (2, 288), 2),
-            // 00:00 to 09:00 in hours, and 09:05 to 23:55.
+            // Hourly windows until 09:00, then five-minute windows from 09:05 to 23:55.
             ("legacy", "classic", "[5,60]".to_owned(), (10, 10 + 179), 2),
             ("legacy-5", "classic", five(), (2, 288), 2),
             ("net/edge/0123456789abcdef", "nlb_tls", five(), (2, 288), 2),

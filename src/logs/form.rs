@@ -1,7 +1,7 @@
 //! Defines forms: descriptions of how a line is written. A form and the values of a row together reproduce the line.
 //!
 //! A form looks like the line itself, with a placeholder instead of each field. Spaces, quotes and the line ending are
-//! those of the line.
+//! copied from the line.
 //!
 //! | placeholder | value |
 //! |---|---|
@@ -45,7 +45,7 @@ pub enum Value<'a> {
 
 /// The values of a row.
 pub trait Row {
-    /// Returns the value of a column. The columns are numbered in the order of the table.
+    /// Returns the value of a column. Columns are numbered in table order.
     fn value(&self, column: usize) -> Value<'_>;
 }
 
@@ -54,7 +54,7 @@ pub trait Row {
 pub(crate) enum Style {
     /// Text, an integer, `address:port` or a request line.
     Plain,
-    /// The first parts of a request line: fewer than three.
+    /// Only the first parts of a request line: zero, one or two.
     Parts(u8),
     /// `address:port` with brackets around the address.
     Bracketed,
@@ -195,7 +195,7 @@ impl Style {
 }
 
 impl Form {
-    /// Parses a form of a table's lines. Returns `None` if it is not valid.
+    /// Parses the form of a line from a table. Returns `None` if it is not valid.
     pub fn parse(text: &str, writer: &Writer) -> Option<Self> {
         let mut rest = text.as_bytes();
         let (mut pieces, mut fields) = (Vec::new(), 0);
@@ -249,7 +249,8 @@ impl Writer {
         self.usual.get(field).copied().unwrap_or(rest)
     }
 
-    /// Returns the usual form of a line with the given number of fields: at most one more than the known fields.
+    /// Returns the usual form of a line with the given number of fields. All text after the known fields counts as one
+    /// field.
     pub fn usual_form(&self, fields: usize) -> String {
         let mut form = String::new();
         for field in 0..fields.min(self.sources.len()) {
@@ -262,7 +263,7 @@ impl Writer {
         form
     }
 
-    /// Appends the line of a row.
+    /// Appends the line for a row.
     pub fn write_line(&self, form: &Form, row: &impl Row, out: &mut Vec<u8>) {
         for piece in &form.pieces {
             match *piece {
@@ -330,7 +331,7 @@ fn write_integer(number: i64, out: &mut Vec<u8>) {
     write_digits(number.unsigned_abs(), 1, out);
 }
 
-/// Appends a number, with leading zeros if it has fewer than `least` digits.
+/// Appends a number, zero-padded to at least `least` digits.
 fn write_digits(mut number: u64, least: usize, out: &mut Vec<u8>) {
     const MAX_DIGITS: usize = 20;
     let mut digits = [b'0'; MAX_DIGITS];

@@ -53,7 +53,7 @@ pub struct Key {
     pub shard_day: NaiveDate,
 }
 
-/// The partition of an object: the log type, account and region in its name, and its day.
+/// The partition of an object: the log type, account and region from its name, and its day.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Partition {
@@ -91,13 +91,13 @@ impl TryFrom<Unchecked> for Partition {
     }
 }
 
-/// Why an object is skipped, according to its key.
+/// Why an object is skipped because of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum SkipReason {
     /// Test file such as `ELBAccessLogTestFile`, which AWS writes when logging is enabled.
     TestFile,
-    /// Object from another service that delivers below `AWSLogs/`, with the object's kind.
+    /// Object from another service that delivers below `AWSLogs/`. Contains the object's kind.
     Service(&'static str),
     /// Named like a log, but with an unsupported ending.
     UnsupportedEnding,
@@ -109,7 +109,7 @@ pub enum SkipReason {
     Unknown,
 }
 
-/// Services that deliver below `AWSLogs/<account>/`: directory prefix and object kind.
+/// The directory prefix and the object kind of each service that delivers below `AWSLogs/<account>/`.
 const SERVICES: [(&str, &str); 10] = [
     ("CloudTrail", "cloudtrail"),
     ("vpcflowlogs", "vpc_flow_logs"),
@@ -195,14 +195,14 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// Returns the reason why the object is skipped, according to its key.
+    /// Fails with the reason if an object with this key is skipped.
     pub fn parse(key: &str) -> Result<Self, SkipReason> {
         let (directory, name) = key.rsplit_once('/').unwrap_or(("", key));
         let Some(object) = Name::parse(name) else { return Err(other(directory, name)) };
         let end_day = object.end_day().ok_or(SkipReason::InvalidName)?;
         let path = from_root(directory);
         let delivered = path.and_then(|path| delivery_day(path, &object));
-        // Nearly all paths have the documented form below an arbitrary prefix, and match the names of their objects.
+        // Nearly all paths have the documented form below an arbitrary prefix, and agree with the object's name.
         let above = &directory[..directory.len() - path.unwrap_or_default().len()];
         let is_plain =
             delivered.is_some() && (above.is_empty() || Directory::parse(above).is_none());
@@ -275,7 +275,7 @@ fn service_kind(directory: &str) -> Option<&'static str> {
     SERVICES.into_iter().find(|(name, _)| directory.starts_with(name)).map(|(_, kind)| kind)
 }
 
-/// Returns the part of a path that begins with its last `AWSLogs` component, if it has one.
+/// Returns the rest of a path from its last `AWSLogs` component on, if it has one.
 pub fn from_root(path: &str) -> Option<&str> {
     let mut end = path.len();
     while let Some(start) = path[..end].rfind(ROOT) {

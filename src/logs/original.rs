@@ -1,23 +1,23 @@
-//! Defines originals: forms or bytes of the lines that do not have the usual form. The rows, rejects and originals of
-//! an object together reproduce its text.
+//! Defines originals: the forms or bytes of lines that do not have the usual form. Together, the rows, rejects and
+//! originals of an object reproduce its text.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BinaryBuilder, Int64Builder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
-/// Directory of the files of originals in the dataset. Query engines ignore it.
+/// Directory of the originals files in the dataset. Query engines ignore it.
 pub(crate) const TABLE: &str = "_alb2parquet/originals";
 
 /// Name of the column that contains the bytes of lines.
 pub(crate) const BYTES: &str = "bytes";
 
-/// How lines are written that do not have the usual form.
+/// How lines without the usual form are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Original {
     /// The form of the lines, see [`form`](crate::logs::form).
     Form(Arc<str>),
-    /// The bytes of one line, including its line ending. A line can be split over several originals.
+    /// The bytes of one line, including its line ending. A line can be split across several originals.
     Bytes(Vec<u8>),
 }
 
@@ -31,18 +31,18 @@ impl Original {
     }
 }
 
-/// Consecutive lines that do not have the usual form.
+/// Consecutive lines without the usual form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OriginalLines {
     /// Number of the first line in the object, from 1.
     pub(crate) line_number: u64,
-    /// Number of lines, without the rejects among them. A line can contain line feeds.
+    /// Number of lines, not counting any rejects among them. A line can contain line feeds.
     pub(crate) lines: u64,
-    /// How they are written.
+    /// How the lines are written.
     pub(crate) original: Original,
 }
 
-/// Returns the schema of a file of originals.
+/// Returns the schema of an originals file.
 pub(crate) fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("source_key", DataType::Utf8, true),
@@ -89,7 +89,7 @@ pub(crate) fn batch<'a>(
 }
 
 /// Returns the originals in a record batch, each with the key of its object. Returns `None` if the batch does not have
-/// the schema of a file of originals, or if a value is missing.
+/// the schema of an originals file, or if a value is missing.
 pub(crate) fn parse(batch: &RecordBatch) -> Option<Vec<(&str, OriginalLines)>> {
     let matches = batch.schema().fields().iter().zip(schema().fields()).all(|(found, expected)| {
         found.name() == expected.name() && found.data_type() == expected.data_type()

@@ -27,7 +27,7 @@ pub(crate) fn log_type(name: &str) -> Option<LogType> {
     LogType::named(name.split_once('-')?.0)
 }
 
-/// Maximum number of bytes of the rejected line to keep in a reject.
+/// Maximum number of bytes of a rejected line to store.
 pub const MAX_RAW: usize = 64 << 10;
 
 /// Why a line was rejected. The codes are part of the dataset format.
@@ -48,11 +48,11 @@ pub enum Reason {
     NestedGzip,
     /// The object is neither gzip nor text.
     NotGzip,
-    /// The line has fewer fields than load balancers have ever written.
+    /// The line has fewer fields than the first version of the log.
     TooFewFields,
     /// Bytes that are neither gzip nor padding follow the gzip data.
     TrailingGarbage,
-    /// The gzip data ends before it is complete.
+    /// The gzip data is truncated.
     TruncatedGzip,
     /// A quoted field is not closed before the end of the line.
     UnterminatedQuote,
@@ -91,7 +91,7 @@ impl Reason {
         }
     }
 
-    /// Returns a description that completes a sentence whose subject is the line.
+    /// Returns a description that completes a sentence about the line, such as "The line is not UTF-8".
     pub fn meaning(self) -> &'static str {
         match self {
             Self::CorruptGzip => "is the rest of an object after corrupt gzip data",
@@ -177,7 +177,8 @@ pub fn schema() -> SchemaRef {
     ]))
 }
 
-/// Returns a record batch of rejects, each with the key of its object. `with_lines` includes the bytes of the lines.
+/// Returns a record batch of rejects, each with the key of its object. If `with_lines` is true, the batch includes
+/// the bytes of the lines.
 pub(crate) fn batch<'a>(
     log_type: LogType,
     rejects: impl IntoIterator<Item = (&'a str, &'a Reject)>,

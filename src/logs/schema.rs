@@ -109,7 +109,7 @@ impl LoadBalancerType {
         self != Self::Classic
     }
 
-    /// Returns the ending of the names under which AWS delivers the logs.
+    /// Returns the file name ending of the logs as AWS delivers them.
     pub(crate) fn delivered_ending(self) -> &'static str {
         if self.delivers_gzip() { ".log.gz" } else { ".log" }
     }
@@ -131,10 +131,10 @@ impl LoadBalancerType {
 pub struct Table {
     /// Log type.
     pub log_type: LogType,
-    /// Name of the table, and of its directory in the dataset.
+    /// Name of the table and its directory in the dataset.
     #[serde(rename = "table")]
     pub name: String,
-    /// Description of a row, in one line.
+    /// One-line description of a row.
     pub description: String,
     /// The AWS page that documents the format.
     pub reference: String,
@@ -142,7 +142,7 @@ pub struct Table {
     pub load_balancer: LoadBalancerType,
     /// Prefixes of the object names, before the account.
     pub object_prefixes: Vec<String>,
-    /// What quotes in a line mean.
+    /// How quotes in a line are interpreted.
     #[serde(default)]
     pub quotes: Quotes,
     /// Minimum number of fields in a line: the number of fields in the first version of the log.
@@ -152,7 +152,7 @@ pub struct Table {
     pub fields: Vec<Field>,
 }
 
-/// What quotes in a line mean.
+/// How quotes in a line are interpreted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -160,7 +160,7 @@ pub enum Quotes {
     /// A field that begins with a quote ends at the next quote.
     #[default]
     Plain,
-    /// The same, but a quote after a backslash is part of the value, unless no other quote follows.
+    /// Like `Plain`, but a quote after a backslash is part of the value, unless no other quote follows.
     Escaped,
     /// Quotes are part of the values.
     Literal,
@@ -204,7 +204,7 @@ pub struct Column {
     /// The shape of the values. A line with a value that does not match is rejected.
     #[serde(default)]
     pub shape: Option<Shape>,
-    /// Description, in one line.
+    /// One-line description.
     pub description: String,
 }
 
@@ -246,15 +246,15 @@ pub enum Part {
     Url,
     /// The part of a request line after the last space.
     Protocol,
-    /// The first time of `NotBefore=time;NotAfter=time`.
+    /// The first time in `NotBefore=time;NotAfter=time`.
     NotBefore,
-    /// The second time of `NotBefore=time;NotAfter=time`.
+    /// The second time in `NotBefore=time;NotAfter=time`.
     NotAfter,
 }
 
 /// The shape of a column's values. It distinguishes valid lines from lines with omitted or reordered fields.
 ///
-/// Shapes are permissive: they accept new names of ciphers, actions and reasons, and the placeholders in published
+/// Shapes are permissive: they accept new cipher, action and reason names, and the placeholders in published
 /// examples. NULL and empty values match every shape. Fields that a client controls have no shape. The rules are in
 /// `columns/shape.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -287,7 +287,7 @@ pub enum Shape {
     Certificate,
     /// Trace header, which contains a `Root=` or `Self=` field from the load balancer.
     Trace,
-    /// Actions, separated by commas.
+    /// Comma-separated list of actions.
     Actions,
     /// Absolute URL.
     Url,
@@ -297,9 +297,9 @@ pub enum Shape {
     Path,
     /// Reason code, such as `LambdaUnhandled`.
     Reason,
-    /// Address and port of targets, separated by spaces.
+    /// Space-separated list of target addresses and ports (`address:port`).
     Targets,
-    /// Status codes of targets, separated by spaces.
+    /// Space-separated list of target status codes.
     Statuses,
     /// Classification of a request, such as `Acceptable`.
     Classification,
@@ -386,7 +386,7 @@ pub struct Era<'a> {
     /// When load balancers began to write the last of the fields.
     pub since: &'a str,
     /// When load balancers began to write the next field, if there is one. Equal to `since` if AWS added several fields
-    /// at once and the line has only some of them.
+    /// at the same time and the line has only some of them.
     pub until: Option<&'a str>,
 }
 
@@ -399,7 +399,7 @@ pub enum SchemaError {
     /// Two columns have the same name.
     #[error("column {0} appears twice")]
     DuplicateColumn(String),
-    /// The usual form of a field is not a placeholder.
+    /// The usual form of a field is not a valid placeholder.
     #[error("field {0}: its form is not a placeholder")]
     Form(String),
     /// The type of a column does not support its part.
@@ -408,10 +408,10 @@ pub enum SchemaError {
     /// The type of a column does not support its shape.
     #[error("column {0}: its type does not support its shape")]
     ShapeType(String),
-    /// More fields are required than are described.
+    /// The file requires more fields than it describes.
     #[error("{required} fields are required, but only {known} are described")]
     Required {
-        /// `required_fields` of the file.
+        /// Value of `required_fields` in the file.
         required: usize,
         /// Number of `[[field]]` stanzas.
         known: usize,
@@ -489,7 +489,7 @@ impl Table {
             .flat_map(|(index, field)| field.columns.iter().map(move |column| (index, column)))
     }
 
-    /// Returns the Arrow schema of decoded record batches, in which text that repeats is dictionary-encoded.
+    /// Returns the Arrow schema of decoded record batches, in which repeating text is dictionary-encoded.
     pub fn batch_schema(&self) -> SchemaRef {
         self.schema(|stored| match stored {
             Stored::Dictionary => {

@@ -99,7 +99,7 @@ impl AddAssign for Amount {
     }
 }
 
-/// Objects that are in another day's directory.
+/// Objects in another day's directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Moved {

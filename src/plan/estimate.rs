@@ -126,17 +126,16 @@ impl Survey {
     }
 }
 
-/// The estimate of a conversion. Its JSON keys are stable.
+/// The estimate for a conversion. Its JSON keys are stable.
 #[derive(Debug, Serialize)]
 pub struct Estimate {
     /// Number of listed objects, selected or not.
     pub listed: u64,
     /// Number of skipped objects by kind, not counting objects that are already converted.
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
-    /// Key of the first object of each kind that the listing skipped.
+    /// Key of the first skipped object of each kind.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects whose directory is for a different day from that of their end time. The end time determines the
-    /// partition.
+    /// Selected objects whose directory's date does not match their end time. The end time determines the partition.
     pub moved: Moved,
     /// Selected objects.
     pub selected: Amount,
@@ -206,7 +205,7 @@ fn as_text<S: Serializer>(day: &NaiveDate, serializer: S) -> Result<S::Ok, S::Er
     serializer.collect_str(day)
 }
 
-/// The dataset that a plan is for.
+/// The dataset for which a plan was created.
 pub struct For<'a> {
     /// The dataset.
     pub dataset: &'a Dataset,

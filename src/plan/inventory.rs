@@ -217,7 +217,7 @@ pub fn read_with<E: From<ObjectsError>>(
 const ORC: &str = "inventories in ORC cannot be read: configure the inventory as Parquet or CSV";
 
 /// Returns the location of an inventory file: in the bucket that the manifest names or, if the manifest was copied to a
-/// local disk, in the directory `data` next to the manifest's directory.
+/// local disk, in the `data` directory next to the manifest's directory.
 fn file_of(manifest: &str, destination: &str, key: &str) -> String {
     if manifest.contains("://") {
         let bucket = destination.rsplit(':').next().unwrap_or(destination);

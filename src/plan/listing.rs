@@ -14,7 +14,7 @@ use crate::plan::{
 };
 use crate::store::{Listed, Look, Named, Network, Source, StoreError};
 
-/// Number of objects from an object list that are looked up at once.
+/// Number of objects from an object list to look up in one call.
 const FOUND_AT_ONCE: usize = 4096;
 /// Maximum number of load balancers to keep for suggestions.
 const MAX_BALANCERS: usize = 1000;
@@ -37,7 +37,7 @@ pub struct Listing {
     pub passed: BTreeSet<&'static str>,
     /// Whether directories were skipped because nothing below them is selected.
     pub is_pruned: bool,
-    /// Selected objects whose directory is for a different day from that of their end time.
+    /// Selected objects whose directory's date does not match their end time.
     pub moved: Moved,
     /// Selected load balancers that have no objects in the selected partitions, as the user specified them.
     pub unmatched: Vec<String>,
@@ -219,16 +219,16 @@ impl Listing {
     }
 }
 
-/// Facts about the directories that were skipped.
+/// Facts about skipped directories.
 #[derive(Default)]
 struct Skipped {
     /// The other services whose logs the directories contain.
     services: BTreeSet<&'static str>,
     /// Whether any directory was skipped because nothing below it is selected.
     is_pruned: bool,
-    /// Accounts of the directories.
+    /// Accounts in the directories' paths.
     accounts: BTreeSet<String>,
-    /// Regions of the directories.
+    /// Regions in the directories' paths.
     regions: BTreeSet<String>,
 }
 
@@ -246,7 +246,7 @@ fn source_key(source: &Source, name: &str) -> Named {
 /// Builds a listing.
 struct Gathering<'a> {
     listing: Listing,
-    /// The first error of a source.
+    /// The first error that occurred when listing a source.
     refused: Option<StoreError>,
     partitions: HashSet<Arc<Partition>>,
     /// Files that are named like logs but have other endings.

@@ -1,4 +1,4 @@
-//! Selects the objects that the source's name refers to.
+//! Selects the objects that a source's name refers to.
 //!
 //! A SOURCE can be a single file or a pattern, such as `logs/**/*.log.gz`. The program opens the parent directory, and
 //! the scope selects objects in it.

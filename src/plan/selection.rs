@@ -54,7 +54,7 @@ impl Selection {
         self.scopes.get(source).unwrap_or(&Scope::All)
     }
 
-    /// Returns whether to list a directory of a source as a whole, list its subdirectories one by one, or skip it.
+    /// Returns whether to list a source's directory as a whole, list its subdirectories one by one, or skip it.
     pub(crate) fn look(&self, directory: &str) -> Look {
         let Some(Directory { account, region, days, service }) = Directory::parse(directory) else {
             // With many levels above the accounts, there can be too many directories to list one by one.
@@ -192,7 +192,7 @@ impl Balancer {
                 || self.place.is_none() && balancer.split('.').nth(1) == Some(&self.name))
     }
 
-    /// Returns whether the load balancer can be in an account and a region, where `None` means unknown.
+    /// Returns whether the load balancer could belong to the given account and region. `None` means unknown.
     fn may_be_in(&self, account: Option<&str>, region: Option<&str>) -> bool {
         self.place.as_ref().is_none_or(|(own_account, own_region)| {
             account.is_none_or(|account| account == own_account)

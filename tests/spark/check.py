@@ -136,7 +136,7 @@ class Cluster:
                 *(part for setting in settings for part in ("--conf", setting))]
 
     def kill_worker(self, name):
-        """Sends SIGKILL to a worker, its executor and their Python processes, but not to the children of these."""
+        """Sends SIGKILL to a worker, its executor and their Python daemons, but not to the daemons' child processes."""
         worker = self.processes.pop(name)
         below = descendants(worker.pid)
         spark = [process for process in below if "org.apache.spark" in command_of(process)

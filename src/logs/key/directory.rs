@@ -1,7 +1,7 @@
-//! Parses the path of a directory, to determine which logs can be below it.
+//! Parses the path of a directory to determine which logs it can contain.
 //!
 //! A listing skips directories that cannot contain a selected log. The key parser detects names that contradict their
-//! path. A component has a meaning only where AWS, or a tool that arranges AWS's files, defines it: below `AWSLogs`,
+//! path. A component is recognized only where AWS, or a tool that arranges AWS's files, puts it: below `AWSLogs`,
 //! `aws-account-id=…` or `elasticloadbalancing`.
 
 use chrono::{Months, NaiveDate};
@@ -58,14 +58,14 @@ impl Date {
 }
 
 impl<'a> Directory<'a> {
-    /// Parses the path of a directory. Returns `None` if no component of the path has a meaning. The result also
+    /// Parses the path of a directory. Returns `None` if no component of the path is recognized. The result also
     /// applies to all paths below the directory.
     pub fn parse(directory: &'a str) -> Option<Self> {
         let directory = directory.strip_suffix('/').unwrap_or(directory);
         let mut parts = directory.split('/').peekable();
         let mut found = Self::default();
         let mut date = Date::default();
-        // Position of the component relative to the start of the meaningful part of the path; `None` before that part.
+        // Position of the component relative to the start of the recognized part of the path; `None` before that part.
         let mut place = None;
         let mut is_ours = false;
         while let Some(part) = parts.next() {
@@ -106,8 +106,8 @@ impl<'a> Directory<'a> {
         (found != Self::default()).then_some(found)
     }
 
-    /// Describes the contradiction between the path and the name of a log with this account and region, if there is
-    /// one.
+    /// Describes how the path contradicts the name of a log with this account and region. Returns `None` if it does
+    /// not.
     pub(super) fn contradiction(&self, account: &str, region: &str) -> Option<String> {
         let differs = |own: Option<&str>, other| own.is_some_and(|own| own != other);
         if differs(self.account, account) {
@@ -123,7 +123,7 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// Returns whether a component has a meaning without `AWSLogs` above it.
+/// Returns whether a component is recognized without `AWSLogs` above it.
 fn is_start(part: &str, next_is_service: bool) -> bool {
     part == SERVICE
         || part.contains('=') && account_of(part).is_some()

@@ -134,14 +134,14 @@ pub fn identity(name: &str) -> &str {
     &name[..at + 1 + word_length(&name[at + 1..])]
 }
 
-/// Splits a name into the longest prefix that any log type has, which can be empty, and the rest.
+/// Splits a name into the longest matching log type prefix, which may be empty, and the rest.
 pub(super) fn split_prefix(name: &str) -> (&str, &str) {
     let prefixes = LogType::ALL.into_iter().flat_map(|log_type| &log_type.table().object_prefixes);
     let longest = prefixes.filter(|prefix| name.starts_with(*prefix)).map(String::len).max();
     name.split_at(longest.unwrap_or(0))
 }
 
-/// Returns the log type whose object names have this prefix and the names of load balancers of this type.
+/// Returns the log type that load balancers of this type deliver under names with this prefix.
 pub(super) fn log_type(prefix: &str, load_balancer: LoadBalancerType) -> Option<LogType> {
     LogType::ALL.into_iter().find(|log_type| {
         let table = log_type.table();
@@ -185,8 +185,8 @@ pub(super) fn is_end_time(text: &str) -> bool {
         && bytes[..8].iter().chain(&bytes[9..13]).all(u8::is_ascii_digit)
 }
 
-/// Returns whether a part is the address of a node. It is not parsed as an IP address, because the example in AWS's
-/// documentation is zero-padded.
+/// Returns whether a part of a name is a node address. The part is not parsed as an IP address, because the example in
+/// AWS's documentation is zero-padded.
 pub(super) fn is_node(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_hexdigit() || ".:-".contains(c);
     text.chars().all(allowed) && text.contains(['.', ':', '-'])

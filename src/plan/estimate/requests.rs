@@ -21,7 +21,7 @@ pub(crate) fn of_listing(is_listed: bool, sent: u64) -> Calls {
     if is_listed { Calls { list: sent, ..Calls::NONE } } else { Calls { get: sent, ..Calls::NONE } }
 }
 
-/// Counts the requests of a conversion after its listing. Excludes retries and requests for rejects.
+/// Counts the requests that a conversion sends after the listing. Excludes retries and requests for rejects.
 pub(super) fn of_plan(plan: &Plan, sources: &[Source], dataset: Option<&For>) -> Calls {
     let converted = plan.batches.iter().flat_map(|batch| &batch.objects);
     let compared = plan.touched.iter().map(|touched| &touched.object);
@@ -37,7 +37,7 @@ pub(super) fn of_plan(plan: &Plan, sources: &[Source], dataset: Option<&For>) ->
     for batch in &plan.batches {
         calls += write(parquet(batch.bytes()), begins_uploads) + ENTRY;
     }
-    // The touched objects of a partition are recorded together.
+    // A single log entry records all touched objects in a partition.
     let touched: BTreeSet<_> = plan.touched.iter().map(|touched| &touched.partition).collect();
     calls + ENTRY * touched.len() as u64
 }

@@ -2,10 +2,10 @@
 
 use crate::logs::key::from_root;
 
-/// Text that the keys and names of all load balancer logs contain.
+/// Text in the key and name of every load balancer log.
 const SERVICE: &str = "elasticloadbalancing";
 const ROOT: &str = "AWSLogs";
-/// Units of sizes as `aws s3 ls --human-readable` prints them.
+/// Size units, as `aws s3 ls --human-readable` prints them.
 const UNITS: [&str; 8] = ["Byte", "Bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// An object as a line describes it.
@@ -134,7 +134,7 @@ pub(super) fn tagged<'a>(line: &'a str) -> Option<Row<'a>> {
     Some(Row::Object(Entry { key, size, e_tag, class })).filter(|_| time > 1 && !key.is_empty())
 }
 
-/// Parses a line whose fields are in any order: one key and, optionally, a size, an ETag, a time and a class. Returns
+/// Parses a line with fields in any order: one key and, optionally, a size, an ETag, a time and a class. Returns
 /// `None` if the line has any other field.
 pub(super) fn fields(line: &str) -> Option<Entry<'_>> {
     let mut entry = Entry::default();

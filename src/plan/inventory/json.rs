@@ -1,5 +1,5 @@
-//! Lists in JSON: responses of `aws s3api`, arrays of keys, lines of `s5cmd --json`, and manifests of an S3
-//! Inventory.
+//! Reads lists in JSON: responses from `aws s3api`, arrays of keys, output of `s5cmd --json`, and S3 Inventory
+//! manifests.
 
 use std::cell::Cell;
 use std::fmt;

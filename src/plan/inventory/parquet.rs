@@ -75,7 +75,7 @@ pub(super) fn read<E>(
     Ok(())
 }
 
-/// Copies the input to an anonymous file, because the footer of a Parquet file is at its end.
+/// Copies the input to an anonymous file, because reading Parquet requires seeking: the footer is at the end.
 fn spooled(input: &mut impl Read) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     io::copy(input, &mut file)?;

@@ -1,4 +1,4 @@
-//! Lists with columns: an S3 Inventory, or CSV with a header.
+//! Reads lists with columns: an S3 Inventory, or CSV with a header.
 
 use std::borrow::Cow;
 
