@@ -112,9 +112,9 @@ pub struct Written {
     pub reject_files: u64,
     /// Size of the reject files in bytes.
     pub reject_bytes: u64,
-    /// Number of files of originals.
+    /// Number of originals files.
     pub original_files: u64,
-    /// Size of the files of originals in bytes.
+    /// Size of the originals files in bytes.
     pub original_bytes: u64,
     /// Number of row files with the `compact` profile.
     pub compact_files: u64,

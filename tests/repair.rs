@@ -470,16 +470,12 @@ fn lost_originals_are_reported_and_do_not_prevent_a_repair() {
         let run = world.run("repair", false, &["--json"]).expect(1);
         assert_eq!(run.count("/partitions/0/originals_lost"), 1, "{name}");
         let run = world.run("repair", false, &["--yes"]).expect(0);
-        run.says(&["1 of these claims have lost their file of originals", "cannot be restored"]);
+        run.says(&["1 of these claims have lost their originals file", "cannot be restored"]);
         assert_eq!(world.rows(), rows, "{name}");
         assert_eq!(findings(&world), ["originals_lost"], "{name}");
         let run = verify(&world, &["--restore"]).expect(1);
-        run.says(&[
-            "not_restorable",
-            "; the claim has lost its file of originals",
-            "originals_lost",
-        ]);
-        verify(&world, &[]).says(&[".claim.json: has lost its file of originals", "the only copy"]);
+        run.says(&["not_restorable", "; the claim has lost its originals file", "originals_lost"]);
+        verify(&world, &[]).says(&[".claim.json: has lost its originals file", "the only copy"]);
         command(&world, "remove", &["--yes"]).expect(0);
         world.convert_with(&["--max-rejects", "1"]).expect(0);
         assert_eq!(findings(&world), vec!["orphan"; orphans], "{name}");

@@ -277,7 +277,7 @@ fn has_originals(name: &str) -> bool {
     name.bytes().map(u64::from).sum::<u64>().is_multiple_of(2)
 }
 
-/// Describes how the files of originals differ from those in the claims. A claim must have such a file if and only if
+/// Describes how the originals files differ from those in the claims. A claim must have such a file if and only if
 /// it has an object with originals.
 fn compare_originals(world: &World) -> anyhow::Result<Option<String>> {
     let dataset = world.dataset(0, "reader".to_owned(), &Arc::default())?;
@@ -297,7 +297,7 @@ fn compare_originals(world: &World) -> anyhow::Result<Option<String>> {
     }
     let listed = dataset.target().list(TABLES[0])?;
     let listed: BTreeSet<String> = listed.into_iter().map(|stored| stored.key).collect();
-    let differ = format!("files of originals: {listed:?}, but the claims name {claimed:?}");
+    let differ = format!("originals files: {listed:?}, but the claims name {claimed:?}");
     Ok((listed != claimed).then_some(differ))
 }
 

@@ -23,7 +23,7 @@ Examples:
 
 /// Remove staged files and uploads of crashed runs
 ///
-/// Files and uploads that belong to a claim are kept. The command also removes files of originals
+/// Files and uploads that belong to a claim are kept. The command also removes originals files
 /// (`_alb2parquet/originals/`) that belong to no claim and to no file of rows or rejects.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]

@@ -83,7 +83,7 @@ fn print(found: &Found) {
     ));
     if found.originals_lost > 0 {
         print_line(&format!(
-            "  {} of these claims have lost their file of originals: some of their objects cannot be restored",
+            "  {} of these claims have lost their originals file: some of their objects cannot be restored",
             HumanCount(found.originals_lost)
         ));
     }

@@ -43,7 +43,7 @@ pub(super) struct Open<'a> {
     writer: Writer,
     /// Field count of the batch's usual form, taken from the first line that has a usual form.
     fields: Option<usize>,
-    /// Number of rows in the file of originals.
+    /// Number of rows in the originals file.
     original_rows: u64,
     tally: Tally,
     objects: Vec<Progress>,

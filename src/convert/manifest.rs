@@ -97,7 +97,7 @@ pub(crate) struct Outcome {
     pub files: u64,
     /// Number of reject files written.
     pub reject_files: u64,
-    /// Number of files of originals written.
+    /// Number of originals files written.
     #[serde(default)]
     pub original_files: u64,
     /// Compressed bytes read.

@@ -25,7 +25,7 @@ pub struct Tally {
     pub files: u64,
     /// Number of reject files written.
     pub reject_files: u64,
-    /// Number of files of originals written.
+    /// Number of originals files written.
     pub original_files: u64,
     /// Lines read. An object's unreadable tail counts as one line.
     pub lines: u64,

@@ -384,8 +384,7 @@ impl Verification<'_> {
             ));
         }
         if claim.lacks_originals() {
-            let problem =
-                "has lost its file of originals, so some of its objects cannot be restored";
+            let problem = "has lost its originals file, so some of its objects cannot be restored";
             let remedy = Remedy::RemoveIfInSource;
             checked.findings.push(Finding::new("originals_lost", name, problem, remedy));
         }

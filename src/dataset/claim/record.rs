@@ -264,10 +264,7 @@ impl Claim {
         }
         let written: u64 = originals.iter().map(|output| output.rows).sum();
         (!originals.is_empty() && written != self.originals).then(|| {
-            format!(
-                "has {} originals, but {written} rows in its files of originals",
-                self.originals
-            )
+            format!("has {} originals, but {written} rows in its originals files", self.originals)
         })
     }
 

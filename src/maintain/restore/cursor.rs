@@ -251,7 +251,7 @@ pub(super) fn originals(dataset: &Dataset, claim: &Claim) -> Cursor<Originals> {
     };
     let mut cursor = Cursor::open(dataset, claim, original::TABLE, open, |_| Box::new(parse));
     if claim.lacks_originals() {
-        cursor.problem = Some("the claim has lost its file of originals".to_owned());
+        cursor.problem = Some("the claim has lost its originals file".to_owned());
     }
     cursor
 }

@@ -65,7 +65,7 @@ impl Orphans<'_> {
         for partition in partitions {
             let orphans = |log: &Log| originals.orphan_originals(self.dataset, log);
             for key in self.confirmed(&partition, orphans)? {
-                let problem = "is a file of originals that belongs to no claim, and to no file of rows or rejects";
+                let problem = "is an originals file that belongs to no claim, and to no file of rows or rejects";
                 self.report(&key, problem, Remedy::Clean, report);
             }
         }
