@@ -10,9 +10,9 @@ day. The partition values come from the object's path. The other tools use the c
 alb2parquet also handles older eras, irregular lines, rejects, damaged objects, accounting and dataset state.
 
 Every run is a separate process with the same number of threads. The other engines run in Python, and their times
-include its startup. Time is wall time, and memory is the maximum resident set size. Each round runs all tools in turn,
-so that a busy period on the machine affects all of them. The tables show medians. After every run, DuckDB reads the
-output: all outputs must have the same number of rows and partitions, and the same sum of row hashes.
+include Python's startup. Time is wall time, and memory is the maximum resident set size. Each round runs all tools in
+turn, so that a busy period on the machine affects all of them. The tables show medians. After every run, DuckDB reads
+the output: all outputs must have the same number of rows and partitions, and the same sum of row hashes.
 """
 
 import argparse
@@ -98,14 +98,14 @@ class Case(NamedTuple):
 
 
 CASES = {
-    # An ordinary tree: a few partitions with dozens of objects each.
+    # A typical tree: a few partitions with dozens of objects each.
     "many": Case(
         LOGS["access"],
         "--fields 36 --accounts 2 --regions 2 --balancers 1 --days 2 --objects-per-day 42 --rows-per-object 8000",
     ),
     # A single object.
     "one": Case(LOGS["access"], "--fields 36 --single-object --rows-per-object 1364000"),
-    # The cost of opening files.
+    # Measures the cost of opening files.
     "small": Case(
         LOGS["access"],
         "--fields 36 --accounts 2 --regions 2 --balancers 1 --days 2 --objects-per-day 575 --rows-per-object 60",
@@ -115,7 +115,7 @@ CASES = {
         LOGS["access"],
         "--fields 36 --accounts 1 --regions 1 --balancers 4 --days 1 --objects-per-day 48 --rows-per-object 8000",
     ),
-    # Other types of load balancers, with about as much text as `many`.
+    # Logs from other types of load balancers, with about as much text as `many`.
     "nlb": Case(
         LOGS["nlb_tls"],
         "--logs nlb_tls --accounts 2 --regions 2 --balancers 1 --days 2 --objects-per-day 42 --rows-per-object 16000",
@@ -250,7 +250,7 @@ def run_chdb(log, source, out, threads, level):
         else:
             parts = [name]
         values += [f"{part} AS {column}" for part, column in zip(parts, names, strict=True)]
-    # The partition must be a written column. It is constant within a file, so it takes almost no space.
+    # The partition must also be stored as a column. It is constant within a file, so it takes almost no space.
     values.append("concat(" + ", '/', ".join(
         f"'{name}=', splitByChar('/', _path)[{at}]" for name, at in PATH_PARTS.items()
     ) + ") AS partition")
@@ -366,8 +366,8 @@ def main():
 def jobs_for(log, tools, threads):
     """Returns the tools to run on a log, each with its thread count.
 
-    Single-threaded runs show how much each tool gains from parallelism. The runs for the lower bounds show how much
-    gain this machine allows.
+    Single-threaded runs show how much each tool gains from parallelism. The runs of the lower bounds show how much
+    this machine can gain from it.
     """
     floors = [floor for floor in FLOORS if log.ending.endswith(".gz")]
     jobs = []
@@ -384,7 +384,7 @@ def label(job):
 
 
 def generate(case):
-    """Returns the directory of a case's logs. Generates the logs if necessary."""
+    """Returns the directory that contains a case's logs. Generates the logs if necessary."""
     source, stamp = BENCH / case, BENCH / f"{case}.made-from"
     options = f"--seed 1 {CASES[case].options}"
     if not stamp.exists() or stamp.read_text() != options:
@@ -456,7 +456,7 @@ def measure(job, case, source, level):
 
 
 def content(log, dataset):
-    """Returns a dataset's row count, partition count, and sum of row hashes."""
+    """Returns a dataset's row count, partition count and sum of row hashes."""
     import duckdb
 
     # Some engines do not parse decimals exactly.
@@ -515,7 +515,7 @@ def table(case, source, results, first):
 
 
 def comparisons(medians, first):
-    """Compares the first tool with the lower bounds, and each job with its single-threaded equivalent."""
+    """Compares the first tool with the lower bounds, and each run with its single-threaded equivalent."""
     tool, threads = first
     for floor in FLOORS:
         if first in medians and (floor, threads) in medians:

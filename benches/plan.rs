@@ -1,5 +1,5 @@
-//! Measures the memory and time that planning and claiming take. A synthetic store lists as many objects as requested,
-//! of which either all or none are claimed.
+//! Measures the memory and time that planning and claiming take. A synthetic store lists the requested number of
+//! objects, either all or none of which are claimed.
 //!
 //!     cargo bench --bench plan -- [OBJECTS [PARTITIONS]]
 
@@ -58,7 +58,7 @@ fn never<T>(operation: &str) -> Result<T> {
     Err(Error::NotImplemented { operation, implementer: "synthetic".to_owned() })
 }
 
-/// Returns a partition's account and day.
+/// Returns the account and day of a partition.
 fn partition(number: u64) -> (u64, NaiveDate) {
     let first = NaiveDate::from_ymd_opt(2016, 1, 1).expect("a valid day");
     (100_000_000_000 + number % 20, first + Days::new(number / 20))
@@ -115,7 +115,7 @@ impl Synthetic {
     }
 }
 
-/// Returns a different number for each object, in place of its CRC-32.
+/// Returns a distinct number for each object, which serves as its CRC-32.
 fn hash_of(url: &str) -> u32 {
     url.bytes().fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
 }
@@ -204,7 +204,7 @@ impl ObjectStore for Synthetic {
     }
 }
 
-/// Returns the peak memory use of this process since the last call, in MiB.
+/// Returns this process's peak memory use since the last call, in MiB.
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status

@@ -3,9 +3,9 @@
     scripts/bench-s3 [--cases …] [--latencies …] [--tools …] [--rounds …] [--threads …] [--max-requests …]
 
 The server is versitygw, and toxiproxy delays its responses. Both run on this machine and compete with the tools for its
-cores. A conversion from the bucket therefore takes longer than one from disk even without a delay. The output is on
-disk in every case. Each round runs all tools in turn. The table shows median wall times, and their ratios to the time
-that alb2parquet takes from disk.
+cores. A conversion from the bucket therefore takes longer than one from disk even without a delay. All tools write to
+disk. Each round runs all tools in turn. The table shows median wall times, and their ratios to the time that
+alb2parquet takes from disk.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def free_port():
 
 
 def start(stack, command, port, **options):
-    """Starts a server that stops when the stack is closed. Returns its address."""
+    """Starts a server, which stops when the stack is closed. Returns the server's address."""
     log = stack.enter_context(open(WORK / f"{os.path.basename(command[0])}.log", "w"))
     process = subprocess.Popen(command, stdout=log, stderr=log, **options)
     stack.callback(process.wait)
@@ -87,7 +87,7 @@ def start_server(stack):
 
 
 def start_proxy(stack, server, latencies):
-    """Returns an address for each latency."""
+    """Returns the proxy address for each latency."""
     port = free_port()
     api = start(stack, [WORK / "bin" / "server", "-host", "127.0.0.1", "-port", str(port)], port)
 
@@ -133,7 +133,7 @@ def measure(case, source, addresses, arguments):
 
 
 def run(tool, case, source, address, arguments):
-    """Runs a tool once, from disk if there is no address. Returns the time in seconds, and facts about the run."""
+    """Runs a tool once, from disk if there is no address. Returns the time in seconds, and details of the run."""
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.parent.mkdir(parents=True, exist_ok=True)
     # Flush the output of earlier runs to disk, and load the input into the page cache.

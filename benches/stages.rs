@@ -19,12 +19,12 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
 
-/// Decompressed size of a typical busy object, in bytes.
+/// Decompressed size in bytes of a typical object from a busy load balancer.
 const TEXT: usize = 4 << 20;
 const KEY: &str = "AWSLogs/123456789012/elasticloadbalancing/eu-west-1/2025/07/19/object.log.gz";
 
-/// Returns the valid lines with current fields from the samples of a log type, repeated until they fill an object. IDs
-/// or durations differ in each repetition, so that the text is as hard to compress as real logs.
+/// Returns a log type's valid sample lines in the current format, repeated until they fill an object. IDs or durations
+/// differ in each repetition, so that the text is as hard to compress as real logs.
 fn sample_text(log_type: LogType) -> Vec<u8> {
     let (mark, also) = match log_type {
         LogType::Access => ("\"Root=1-", " TID_"),
@@ -229,7 +229,7 @@ fn encode(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Measures all stages together, for each log type.
+/// Measures all stages together for each log type.
 fn all(criterion: &mut Criterion) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let mut group = criterion.benchmark_group("all");

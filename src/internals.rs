@@ -55,7 +55,7 @@ pub mod decode {
 #[cfg(feature = "cli")]
 pub use with_cli::*;
 
-/// Internals that only tests use, with all features enabled.
+/// Internals that only tests use. Tests run with all features enabled.
 #[cfg(feature = "cli")]
 mod with_cli {
     pub mod util {

@@ -44,8 +44,8 @@ pub const COLUMNS: [(&str, &[Action]); 14] = [
 const REQUEST_URL: &str = "request_url";
 /// The column that contains the URL of a request to a Classic Load Balancer.
 const URL: &str = "url";
-/// Columns, each with the other columns that contain the same data. The data may be in another field, or in another log
-/// type's table.
+/// Columns, each with the other columns that contain the same data. These may come from another field or belong to
+/// another log type's table.
 const SAME: [(&str, &[&str]); 3] = [
     ("client_ip", &["request_ip"]),
     ("client_port", &["request_port"]),
@@ -54,7 +54,7 @@ const SAME: [(&str, &[&str]); 3] = [
 /// A column, the URL columns for the same request line, and a function that returns whether text is a valid value for
 /// the column.
 type Beside = (&'static str, &'static [&'static str], fn(&str) -> bool);
-/// The other columns of the request line. If the request line is malformed, they can contain parts of the URL.
+/// The other columns of the request line. If the request line is malformed, they may contain parts of the URL.
 const BESIDE_URL: [Beside; 3] = [
     ("request_verb", &[REQUEST_URL, URL], value::is_method),
     ("request_proto", &[REQUEST_URL], value::is_protocol),
@@ -68,17 +68,17 @@ const BESIDE_URL: [Beside; 3] = [
 pub enum Action {
     /// Truncates IP addresses to their network: /24 for IPv4, /48 for IPv6. Other values become NULL.
     Truncate,
-    /// Replaces values with keyed hashes. Equal values in the same column, or in columns with the same data, have equal
-    /// hashes.
+    /// Replaces values with keyed hashes. Equal values have equal hashes if they are in the same column or in columns
+    /// with the same data.
     Hash,
     /// Replaces values with NULL.
     Drop,
-    /// Removes the query and fragment from URLs: everything from the first `?` or `#` on.
+    /// Removes the query and fragment from URLs: everything from the first `?` or `#`.
     DropQuery,
 }
 
 impl Action {
-    /// Returns the name of the action in rules.
+    /// Returns the action's name, as written in rules.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Truncate => "truncate",
@@ -89,7 +89,7 @@ impl Action {
     }
 }
 
-/// The redacted columns and their actions. In JSON, an object with a key for each column.
+/// The redacted columns and their actions. Serialized as a JSON object with a key for each column.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Rules(BTreeMap<String, Action>);
@@ -115,7 +115,7 @@ pub enum RedactError {
     /// A column has two rules.
     #[error("{0} has two rules")]
     Twice(String),
-    /// A column is to be hashed, but there is no key.
+    /// A rule hashes a column, but there is no key.
     #[error("{0}=hash requires a key of at least {MIN_KEY} bytes")]
     NoKey(String),
     /// The key is too short to be secure.
@@ -222,7 +222,7 @@ impl Agreement {
     }
 }
 
-/// Formats the rules as flags, and the fingerprint of the key.
+/// Formats the rules as flags, followed by the key's fingerprint.
 impl fmt::Display for Agreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.columns)?;
@@ -231,7 +231,7 @@ impl fmt::Display for Agreement {
     }
 }
 
-/// Rules with the key for hashing. Redacts record batches.
+/// Rules and the key for hashing. Redacts record batches.
 #[derive(Debug, Default)]
 pub struct Redaction {
     rules: Rules,
@@ -243,7 +243,7 @@ impl Redaction {
     ///
     /// # Errors
     ///
-    /// Fails if a column is to be hashed, but the key is missing or shorter than 32 bytes.
+    /// Fails if a rule hashes a column, but the key is missing or shorter than 32 bytes.
     pub fn new(rules: Rules, key: Option<&str>) -> Result<Self, RedactError> {
         let Some(hashed) = rules.hashed() else { return Ok(Self { rules, key: None }) };
         let key = key.ok_or_else(|| RedactError::NoKey(hashed.to_owned()))?;
@@ -266,7 +266,7 @@ impl Redaction {
         Agreement { columns: self.rules.clone(), key_fingerprint }
     }
 
-    /// Returns whether there are no rules. Rejects contain the text of their lines only in that case.
+    /// Returns whether there are no rules. Only then do rejects contain the text of their lines.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
@@ -306,14 +306,14 @@ impl Redaction {
     }
 }
 
-/// Returns the name under which the values of a column are hashed: the name of the first column that contains the same
-/// data. Equal values in such columns have equal hashes.
+/// Returns the name with which a column's values are hashed: the name of the first column that contains the same data.
+/// Equal values in such columns therefore have equal hashes.
 fn canonical(column: &str) -> &str {
     SAME.iter().find(|(_, others)| others.contains(&column)).map_or(column, |(first, _)| first)
 }
 
-/// Returns a column of NULLs with the same type and length. If the column has a dictionary, the new dictionary is
-/// empty.
+/// Returns a column of NULLs with the type and length of the given column. If the column has a dictionary, the new one
+/// is empty.
 fn nulls(column: &ArrayRef) -> ArrayRef {
     if column.as_dictionary_opt::<Int32Type>().is_some() {
         let values = Arc::new(StringArray::new_null(0));
@@ -323,14 +323,15 @@ fn nulls(column: &ArrayRef) -> ArrayRef {
     new_null_array(column.data_type(), column.len())
 }
 
-/// Returns a column with `change` applied to each string, or to each value in a dictionary. `None` becomes NULL.
+/// Returns a column with `change` applied to each string, or to each value in the column's dictionary. `None` becomes
+/// NULL.
 fn map(column: &ArrayRef, change: impl Fn(&str) -> Option<Cow<'_, str>>) -> ArrayRef {
     let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() else {
         debug_assert_eq!(column.data_type(), &DataType::Utf8, "only text is changed");
         let texts = column.as_string::<i32>().iter();
         return Arc::new(texts.map(|text| text.and_then(&change)).collect::<StringArray>());
     };
-    // Values that become equal are merged. They are kept in the order of first appearance.
+    // Values that become equal are merged. The rest stay in the order of first appearance.
     let mut values = Vec::new();
     let mut known = HashMap::new();
     let texts = dictionary.values().as_string::<i32>().iter();

@@ -75,7 +75,7 @@ impl Reader {
         self.0.next().ok_or_else(|| "the statement ends too early".to_owned())
     }
 
-    /// Consumes the given words if they are next. Returns whether they were.
+    /// Consumes the given words if they come next. Returns whether they did.
     fn takes(&mut self, words: &str) -> bool {
         let words: Vec<Token> = words.split(' ').map(|word| Token::Word(word.to_owned())).collect();
         let found = self.0.as_slice().starts_with(&words);
@@ -193,7 +193,7 @@ fn create_table(statement: &str) -> Read<Table> {
     }
     let partitioned =
         if reader.takes("PARTITIONED BY") { reader.list(Reader::column)? } else { Vec::new() };
-    // The grammar allows CLUSTERED BY and ROW FORMAT here, but no table uses them.
+    // The grammar also allows CLUSTERED BY and ROW FORMAT here, but no table uses them.
     if reader.takes("STORED AS") {
         let formats = ["SEQUENCEFILE", "TEXTFILE", "RCFILE", "ORC", "PARQUET", "AVRO", "ION"];
         match reader.next()? {
@@ -307,7 +307,7 @@ fn column_projection(column: &str, left: &mut BTreeMap<String, String>) -> Read<
     }
 }
 
-/// Parses `ALTER TABLE … ADD PARTITION`, and returns each partition's column names.
+/// Parses `ALTER TABLE … ADD PARTITION`. Returns each partition's column names.
 fn add_partitions(statement: &str) -> Read<Vec<Vec<String>>> {
     let mut reader = Reader(tokens(statement)?.into_iter());
     reader.words("ALTER TABLE")?;

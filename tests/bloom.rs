@@ -10,7 +10,7 @@ use parquet::file::serialized_reader::ReadOptionsBuilder;
 
 use crate::support::{ROWS, World, get, good_lines, gzip, only_file, tree};
 
-/// Returns the Bloom filter for each column in a file with one row group.
+/// Returns the Bloom filter of each column in a file with one row group.
 fn filters(path: &Path) -> Vec<(String, Sbbf)> {
     let properties = ReaderProperties::builder().set_read_bloom_filter(true).build();
     let options = ReadOptionsBuilder::new().with_reader_properties(properties).build();

@@ -159,7 +159,7 @@ fn a_dataset_in_a_source_is_refused_and_vice_versa() {
     let url = |source: &str, out: &str| convert(&[source.as_ref()], out.as_ref(), &[]).expect(3);
     url("s3://bucket/logs", "s3://bucket/logs/out").says(&["--out", "SOURCE"]);
     url("s3://bucket/lake/logs", "s3://bucket/lake").says(&["--out", "SOURCE"]);
-    // A sibling directory whose name begins with the source's name does not overlap with the source.
+    // A sibling directory does not overlap with the source, even if its name begins with the source's name.
     convert(&[&world.source()], &world.path("source-out"), &[]).expect(0);
 }
 
@@ -554,7 +554,8 @@ fn a_closed_pipe_causes_no_panic() {
 
 // ---- selection
 
-/// Returns a world with two accounts, two regions, two load balancers and three days. Row counts identify the objects.
+/// Returns a world with two accounts, two regions, two load balancers and three days. Each object has a different row
+/// count, which identifies it.
 fn assorted() -> World {
     let world = World::new();
     let mut rows = 1;

@@ -1,4 +1,4 @@
-//! Not a test: a proxy in front of a server. It injects faults into the requests that a test selects.
+//! Not a test: a proxy that injects faults into the requests that a test selects.
 
 use std::io;
 use std::net::TcpListener;
@@ -25,7 +25,7 @@ use tokio::sync::Barrier;
 pub(crate) enum Fault {
     /// Forwards the request after a delay.
     Delay(Duration),
-    /// Holds requests until this many have arrived, then forwards them all.
+    /// Holds requests until this many have arrived, and then forwards them all.
     Gather(usize),
     /// Responds with this status and code without forwarding the request.
     Answer(u16, &'static str),
@@ -45,10 +45,10 @@ pub(crate) enum Fault {
     Flip(usize),
 }
 
-/// Returns whether to inject the fault into a request, given the request and its number, counted from 0.
+/// Returns whether to inject the fault into a request, given the request and its 0-based number.
 pub(crate) type Choice = Box<dyn Fn(&RequestInfo, usize) -> bool + Send + Sync>;
 
-/// The properties of a request by which a [`Choice`] selects it.
+/// The properties by which a [`Choice`] selects requests.
 pub(crate) struct RequestInfo {
     method: Method,
     /// The decoded path of the request URL.

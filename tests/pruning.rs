@@ -1,5 +1,5 @@
-//! Runs skip bucket directories that they do not need. Together, the runs for all shards or for all days still find
-//! every log.
+//! Runs skip bucket directories that they do not need. Together, the runs for all shards or all days still find every
+//! log.
 
 use std::collections::BTreeMap;
 
@@ -32,8 +32,8 @@ fn day(number: u64) -> NaiveDate {
     NaiveDate::from_ymd_opt(2025, 6, 29).unwrap() + Days::new(number)
 }
 
-/// Returns objects in all layouts, in the directories for four days around the end of a month. Each number in `later`
-/// adds objects with end times that many days after the date in the path.
+/// Returns objects in all layouts, in the directories for four days around the end of a month. For each number in
+/// `later`, includes objects whose end time is that many days after the date in the path.
 fn bucket(later: &[i64]) -> BTreeMap<String, Vec<u8>> {
     let object = gzip(good_lines(1));
     let mut objects = BTreeMap::new();
@@ -94,7 +94,7 @@ fn shards_of_a_bucket_find_every_log_in_every_layout() {
 
 #[test]
 fn runs_of_one_day_each_find_every_log_in_every_layout() {
-    // In the directory for a month, end times are at most one day outside the month.
+    // In a month's directory, end times are at most one day outside the month.
     let objects = bucket(&[-1, 0, 1]);
     let runs: Vec<Vec<String>> = (0..7)
         .map(|number| day(number) - Days::new(2))

@@ -22,8 +22,8 @@ fn verify(world: &World, args: &[&str]) -> Run {
     world.run("verify", true, &[&fixed[..], args].concat())
 }
 
-/// Verifies a world, with the given schemas for the reference decoder. Returns the number of objects in the sample, and
-/// the kind, problem and remedy of each finding.
+/// Verifies a world with the given schemas for the reference decoder. Returns the number of objects in the sample, and
+/// each finding's kind, problem and remedy.
 fn verify_with(
     world: &World,
     reference: impl Fn(LogType) -> &'static Table + Sync,
@@ -88,8 +88,8 @@ fn redacted_datasets_have_a_sample_too() {
     assert_eq!(verify(&world, &["--json"]).expect(0).count("/reference_decoded"), 5);
 }
 
-/// A wrong schema for the reference decoder simulates a bug in the decoder. The dataset agrees with the decoder, so
-/// only the reference decoder detects the difference.
+/// A wrong schema for the reference decoder simulates a bug in the main decoder. The dataset agrees with the main
+/// decoder, so only the reference decoder detects the difference.
 #[test]
 fn a_different_result_of_the_reference_decoder_is_a_finding() {
     let world = mixed();
@@ -169,7 +169,7 @@ fn unusual_objects_are_in_the_sample_if_the_reference_decoder_reads_them() {
     }
 }
 
-/// An object's name alone determines whether the object is in the sample.
+/// Only an object's name determines whether the object is in the sample.
 #[test]
 fn one_object_of_a_hundred_is_in_the_sample() {
     let world = World::new();

@@ -1,7 +1,7 @@
 //! Adds Bloom filters to text columns.
 //!
 //! If nearly all values of a column are distinct, its statistics prune nothing. With a Bloom filter, a reader that
-//! searches for one value can skip the row groups that do not contain it
+//! searches for a single value can skip row groups that do not contain the value
 //! (<https://parquet.apache.org/docs/file-format/bloomfilter/>).
 
 use std::mem;
@@ -15,10 +15,10 @@ use parquet::errors::Result;
 use crate::encode::ROW_GROUP_ROWS;
 use crate::encode::chunk::{ColumnEncoder, Pages};
 
-/// Target false positive rate: the share of absent values that a filter does not rule out.
+/// Target false positive rate: the share of absent values that a filter fails to rule out.
 const FALSE_POSITIVES: f64 = 0.01;
 
-/// An encoder for a text column that adds a filter to each row group.
+/// A text column encoder that adds a Bloom filter to each row group.
 pub(super) struct Filtered {
     column: Box<dyn ColumnEncoder>,
     filter: Sbbf,

@@ -30,7 +30,7 @@ pub(super) trait ColumnEncoder: Send {
     fn finish(&mut self) -> Result<(Pages, ColumnCloseResult)>;
 }
 
-/// The data pages of the current chunk so far.
+/// The finished data pages of the current chunk.
 pub(super) struct Chunk {
     column: ColumnDescPtr,
     format: Format,
@@ -142,7 +142,7 @@ fn count_page(stats: &mut Vec<PageEncodingStats>, page_type: PageType, encoding:
     }
 }
 
-/// The encoded pages of a chunk. They can be read only as one stream, from the start.
+/// The encoded pages of a chunk. They can be read only sequentially, from the start.
 pub(super) struct Pages(Vec<Bytes>);
 
 impl Length for Pages {

@@ -6,14 +6,14 @@ use crate::encode::LENGTH;
 use crate::encode::rle::varint;
 use crate::encode::text_values::clear;
 
-/// Number of deltas in a block, which stores its smallest delta once.
+/// Number of deltas in a block. Each block stores its smallest delta once.
 const BLOCK: usize = 128;
 /// Number of deltas that share a bit width.
 const MINIBLOCK: usize = 32;
 
 /// Appends the DELTA_BINARY_PACKED encoding of integers with `bits` bits.
 ///
-/// Deltas wrap on overflow, as do the sums that readers compute. So the deltas of 32-bit integers need at most 32 bits.
+/// Deltas wrap on overflow, as do the sums that readers compute, so the deltas of 32-bit integers need at most 32 bits.
 pub(super) fn integers(
     mut values: impl ExactSizeIterator<Item = i64>,
     bits: u32,
@@ -56,7 +56,7 @@ fn block(deltas: &[i64], out: &mut Vec<u8>) {
 fn pack(values: &[u64; MINIBLOCK], width: u32, out: &mut Vec<u8>) {
     match width {
         0 => {}
-        // The pending bits (fewer than 32) and the next value fit into one word.
+        // The pending bits (fewer than 32) and the next value fit in one word.
         1..=32 => {
             let (mut bits, mut held) = (0, 0);
             for &value in values {
@@ -85,7 +85,7 @@ fn pack(values: &[u64; MINIBLOCK], width: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Maps integers close to zero to small unsigned integers.
+/// Zigzag encoding: maps integers close to zero to small unsigned integers.
 fn zigzag(value: i64) -> u64 {
     (value << 1 ^ value >> 63).cast_unsigned()
 }
@@ -97,7 +97,7 @@ pub(super) struct DeltaTexts {
     shared: Vec<u32>,
     lengths: Vec<u32>,
     rests: Vec<u8>,
-    /// The last string.
+    /// The last string appended.
     last: Vec<u8>,
     size: usize,
 }
@@ -236,7 +236,7 @@ mod tests {
         fn texts_survive_a_round_trip(values in proptest::collection::vec("[ab]{0,20}", 1..300)) {
             let mut bytes = Vec::new();
             let mut texts = DeltaTexts::default();
-            // The shared prefixes do not depend on how many strings are appended at once.
+            // The shared prefixes do not depend on how many strings are appended per call.
             for values in values.chunks(7) {
                 texts.extend(values.iter().map(String::as_bytes));
             }

@@ -1,7 +1,7 @@
 //! Dictionary encoding that falls back to plain values.
 //!
 //! The pages of a chunk contain indices into a dictionary as long as the dictionary is worth its size. After that,
-//! pages contain values, and the dictionary is kept as an encoded page, but only if earlier pages need it.
+//! pages contain values. The dictionary is kept, as an encoded page, only if earlier pages need it.
 
 use std::mem;
 
@@ -24,25 +24,25 @@ pub(super) trait Dictionary: Default {
 pub(super) enum Fallback<D> {
     /// Pages contain indices.
     Indexed(Indexed<D>),
-    /// Pages contain values. If earlier pages contain indices, this is the page of their dictionary.
+    /// Pages contain values. If earlier pages contain indices, this is their dictionary page.
     Plain(Option<DictionaryPage>),
 }
 
-/// The dictionary of a chunk and the current page. They are dropped together, so that no buffer outlives the
-/// dictionary.
+/// A chunk's dictionary and current page. They are dropped together, so that no buffer outlives the dictionary.
 #[derive(Default)]
 pub(super) struct Indexed<D> {
     pub(super) dictionary: D,
     /// Indices of the current page.
     pub(super) indices: Vec<u32>,
-    /// Number of values looked up in the chunk so far.
+    /// Number of values in the chunk that have been looked up so far.
     pub(super) values_seen: usize,
     /// Whether a finished page contains indices.
     has_pages: bool,
 }
 
 impl<D: Dictionary> Indexed<D> {
-    /// Returns whether values occur fewer than `worth` times on average. Returns false until `trial` values were seen.
+    /// Returns whether each distinct value occurs fewer than `worth` times on average. Returns false until `trial`
+    /// values have been seen.
     pub(super) fn is_useless(&self, worth: usize, trial: usize) -> bool {
         self.values_seen >= trial && self.dictionary.len() * worth > self.values_seen
     }

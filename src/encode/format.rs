@@ -47,12 +47,12 @@ pub(super) struct Storage {
 /// Zstandard level for bytes with matches, such as common prefixes of text and high bytes of integers. Levels of 1 and
 /// above are slower, save little space for URLs, and increase the compressed size of IDs.
 const MATCHES: i32 = -1;
-/// Zstandard level for bytes without matches, where only Huffman coding saves space, such as bit-packed indices and
-/// deltas.
+/// Zstandard level for bytes without matches, such as bit-packed indices and deltas. Only Huffman coding saves space
+/// there.
 const NO_MATCHES: i32 = -60;
 
 impl Format {
-    /// Returns how to encode and compress a kind of content. `benches/README.md` has the measurements behind the table.
+    /// Returns how to encode and compress a kind of content. `benches/README.md` has the measurements behind it.
     pub(super) fn storage(self, content: Content) -> Storage {
         use Content::{Dictionary, Doubles, Indices, Integers, Text};
         use Profile::{Compact, Portable};

@@ -148,17 +148,17 @@ fn push_all<T: Plain>(values: &[T], out: &mut Vec<u8>) {
     }
 }
 
-/// Distinct numbers in order of their first appearance.
+/// Distinct numbers, in order of first appearance.
 struct NumberDictionary<T> {
     values: Vec<T>,
     table: HashTable<u32>,
-    /// Cache of recent numbers: the last number and its index, for each value of a hash's highest bits.
+    /// Cache of recent numbers: the last number and its index, for each value of the hash's highest bits.
     recent: Vec<(u64, u32)>,
 }
 
 /// Size of the cache of recent numbers, as a power of two.
 const RECENT_BITS: u32 = 10;
-/// Index in an empty cache entry.
+/// Marks an empty cache entry.
 const NONE: u32 = u32::MAX;
 
 impl<T> Default for NumberDictionary<T> {
@@ -214,8 +214,8 @@ impl<T: Plain> NumberDictionary<T> {
     }
 }
 
-/// Hashes the bits of a number. Clients can choose colliding values only for ports and sizes, and a chunk's dictionary
-/// is abandoned long before collisions matter.
+/// Hashes the bits of a number. Clients can provoke collisions only with ports and sizes, and a chunk's dictionary is
+/// abandoned long before collisions matter.
 #[inline]
 fn hash(bits: u64) -> u64 {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;

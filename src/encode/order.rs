@@ -1,4 +1,4 @@
-//! Replaces the column orders in the footer, which define how the values of each column compare.
+//! Replaces the column orders in the footer, which define how readers compare the values of each column.
 //!
 //! The `parquet` crate writes IEEE_754_TOTAL_ORDER for doubles and has no option for another order. Many readers, such
 //! as pyarrow up to 26 and parquet-java 1.13, do not support that order and ignore the statistics of columns that use
@@ -9,10 +9,10 @@ use std::io::{self, Write};
 
 use parquet::errors::{ParquetError, Result};
 
-/// Header of the `column_orders` field in `FileMetaData`: a list whose field number is one higher than that of the
-/// preceding field.
+/// Header of the `column_orders` field in `FileMetaData`: a list whose field number is one higher than the preceding
+/// field's.
 const LIST_FIELD: u8 = 0x19;
-/// Type of the list's elements, in the lower half of the list's header.
+/// Element type of the list, in the lower half of the list's header.
 const STRUCTS: u8 = 0x0c;
 /// Upper half of a list's header if the length of the list follows as a varint.
 const LONG: u8 = 0xf0;

@@ -28,7 +28,7 @@ pub(super) struct DataPage {
 pub(super) struct Levels {
     rows: usize,
     nulls: usize,
-    /// One bit per row, bit-packed as Parquet requires. Empty as long as either all rows or no rows are NULL.
+    /// One bit per row, bit-packed as Parquet requires. Empty as long as the rows are either all NULL or all non-NULL.
     mixed: BooleanBufferBuilder,
 }
 
@@ -61,7 +61,7 @@ impl Levels {
         self.rows
     }
 
-    /// Appends the length of the encoded levels, which version 1 pages require, and then the levels.
+    /// Appends the encoded levels, preceded by their length as version 1 pages require.
     fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; 4]);
@@ -80,7 +80,7 @@ impl Levels {
     }
 }
 
-/// Calls `each` with each slice of consecutive non-NULL values.
+/// Calls `each` for each slice of consecutive non-NULL values.
 pub(super) fn for_each_run<T>(
     values: &[T],
     nulls: Option<&NullBuffer>,

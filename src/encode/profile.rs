@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 pub enum Profile {
     /// Features that every reader supports: PLAIN and dictionary encoding, no page index.
     Portable,
-    /// Delta encodings and a page index, which some readers reject and others read incorrectly. The default for claims
-    /// and datasets without a profile.
+    /// Delta encodings and a page index, which some readers reject and others read incorrectly. Claims and datasets
+    /// that do not specify a profile use this one.
     #[default]
     Compact,
 }

@@ -1,15 +1,15 @@
 //! The hybrid of run-length encoding and bit packing, for dictionary indices and definition levels:
 //! <https://parquet.apache.org/docs/file-format/data-pages/encodings/#run-length-encoding--bit-packing-hybrid-rle--3>
 
-/// Number of values that are bit-packed together. A group is a whole number of bytes.
+/// Number of values in a bit-packed group. Eight values of any width fill a whole number of bytes.
 const GROUP: usize = 8;
 
-/// Returns the bit width of values up to `max`. The width is at least 1, as in all writers.
+/// Returns the bit width of values up to `max`. Like other writers, returns at least 1.
 pub(super) fn bit_width(max: u32) -> u8 {
     (u32::BITS - max.leading_zeros()).max(1) as u8
 }
 
-/// Appends the encoding of `values`, each of which fits into `width` bits.
+/// Appends the encoded `values`, each of which fits in `width` bits.
 ///
 /// A run can start only where a group would start. Runs that are shorter than a group are bit-packed.
 pub(super) fn encode(values: &[u32], width: u8, out: &mut Vec<u8>) {
@@ -57,7 +57,7 @@ fn pack(values: &[u32], width: u8, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a group, each value of which fits into `width` bits.
+/// Appends a group of values, each of which fits in `width` bits.
 #[inline]
 fn pack_group(group: &[u32; GROUP], width: u32, out: &mut Vec<u8>) {
     // Concatenates the bits of values; the first value occupies the lowest bits.
@@ -69,7 +69,7 @@ fn pack_group(group: &[u32; GROUP], width: u32, out: &mut Vec<u8>) {
         out.extend_from_slice(&word(group).to_le_bytes()[..bytes]);
         return;
     }
-    // Four values take a whole number of half bytes, and at most sixteen bytes.
+    // Four values fill a whole number of half bytes, and at most sixteen bytes.
     let four = |values: &[u32]| {
         u128::from(word(&values[..2])) | u128::from(word(&values[2..])) << (2 * width)
     };

@@ -8,14 +8,14 @@ use parquet::file::statistics::{Statistics, ValueStatistics};
 
 use crate::encode::format::Content;
 
-/// Maximum length of a text bound, in bytes. Longer values are truncated.
+/// Maximum length of a text bound, in bytes. Longer bounds are truncated.
 const MAX_BOUND: usize = 64;
 
 /// A minimum or maximum, in the encoding of the column index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bound {
     pub(super) bytes: Vec<u8>,
-    /// Whether the value was truncated, so that no row has the value `bytes`.
+    /// Whether the value was truncated, in which case no row has the value `bytes`.
     pub(super) cut: bool,
 }
 
@@ -34,7 +34,7 @@ impl MinMax {
 
     /// Returns the combined minimum and maximum.
     ///
-    /// If two bounds have the same bytes, keeps an untruncated one, which is the exact extreme of both.
+    /// If two bounds have the same bytes, keeps the untruncated one, which is the exact extreme of both.
     pub(super) fn and(self, other: &Self) -> Self {
         let Self { mut min, mut max } = self;
         if (&other.min.bytes, other.min.cut) < (&min.bytes, min.cut) {
@@ -51,7 +51,7 @@ impl MinMax {
 pub(super) trait Physical: ArrowPrimitiveType<Native: Plain> {
     /// Kind of content in pages without a dictionary.
     const CONTENT: Content = Content::Integers;
-    /// Minimum average number of occurrences per distinct number for which a dictionary is worth the time.
+    /// Minimum average number of occurrences per distinct number that makes a dictionary worth the time.
     const WORTH: usize = 4;
 }
 
@@ -69,7 +69,7 @@ pub(super) trait Plain: Copy + Default + Send {
     fn push(self, out: &mut Vec<u8>);
     /// Returns the bit pattern of the number: equal bit patterns mean equal numbers.
     fn bits(self) -> u64;
-    /// Returns the statistics of a chunk that contains numbers of this type.
+    /// Returns the statistics of a chunk of numbers.
     fn statistics(min_max: Option<(Self, Self)>, nulls: u64) -> Statistics;
     /// Returns the lesser of two values.
     fn least(self, other: Self) -> Self;
@@ -128,7 +128,7 @@ impl Plain for f64 {
     // (<https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>, `ColumnOrder`)
     // recommends -0.0 for every minimum of zero and +0.0 for every maximum, because a writer that compares with `<`
     // cannot distinguish the zeros. It also asks readers to expect -0.0 below a minimum of +0.0. But engines answer
-    // `min()` and `max()` from the footer: DuckDB and DataFusion returned -0.0 if all rows were 0. This encoder knows
+    // `min()` and `max()` from the footer: DuckDB and DataFusion returned -0.0 when all rows were 0. This encoder knows
     // the exact extremes, and they are valid bounds in either order of the zeros.
     fn least(self, other: Self) -> Self {
         if self.total_cmp(&other).is_le() { self } else { other }
@@ -139,10 +139,10 @@ impl Plain for f64 {
     }
 }
 
-/// Returns the least and the greatest string; `None` if there are no strings.
+/// Returns the least and the greatest string, or `None` if there are no strings.
 pub(super) fn extremes<'a>(texts: impl Iterator<Item = &'a [u8]>) -> Option<(&'a [u8], &'a [u8])> {
-    // Compares the first sixteen bytes as big-endian integers. If these differ, their order is the order of the
-    // strings, so few strings have to be compared in full.
+    // Compares the first sixteen bytes as big-endian integers. If these differ, they order the strings, so few strings
+    // have to be compared in full.
     let keyed = texts.map(|text| (beginning(text), text));
     let extremes = keyed.map(|keyed| (keyed, keyed)).reduce(|(min, max), (keyed, _)| {
         (if keyed < min { keyed } else { min }, if keyed > max { keyed } else { max })
@@ -170,14 +170,14 @@ pub(super) fn text_statistics(min_max: Option<MinMax>, nulls: u64) -> Statistics
     Statistics::ByteArray(statistics.with_min_is_exact(min_exact).with_max_is_exact(max_exact))
 }
 
-/// Returns a prefix of at most [`MAX_BOUND`] bytes, which never compares greater than the text.
+/// Returns a prefix of at most [`MAX_BOUND`] bytes. A prefix never compares greater than the text.
 fn lower(text: &str) -> Bound {
     let prefix = &text[..text.floor_char_boundary(MAX_BOUND)];
     Bound { bytes: prefix.as_bytes().to_vec(), cut: prefix.len() < text.len() }
 }
 
-/// Returns the text if it is short. Otherwise, returns a prefix whose last character is replaced by its successor,
-/// which is greater than the text.
+/// Returns the text if it is short. Otherwise, returns a prefix with the last character replaced by its successor, so
+/// that the bound is greater than the text.
 fn upper(text: &str) -> Bound {
     let end = text.floor_char_boundary(MAX_BOUND);
     if end < text.len() {
@@ -189,7 +189,7 @@ fn upper(text: &str) -> Bound {
             }
         }
     }
-    // There is no shorter bound: the text is short, or its prefix consists of the greatest characters of each length.
+    // There is no shorter bound: the text is short, or each character of its prefix is the greatest of its length.
     Bound { bytes: text.as_bytes().to_vec(), cut: false }
 }
 
@@ -208,7 +208,8 @@ mod tests {
         assert!(bounds.min.cut && bounds.max.cut);
     }
 
-    /// The length of a bound does not reveal whether it is truncated: this truncated bound is shorter than the limit.
+    /// The length of a bound does not reveal whether it is truncated: the bound in this test is truncated, but shorter
+    /// than the limit.
     #[test]
     fn a_bound_that_is_cut_between_characters_is_not_exact() {
         let text = format!("{}\u{20ac}", "x".repeat(MAX_BOUND - 1));

@@ -30,10 +30,10 @@ use crate::logs::schema::{EXTRA_FIELDS, SOURCE_KEY};
 
 /// Minimum number of files to check. `PROPTEST_CASES` can increase it.
 const CASES: u32 = 3000;
-/// Length in bytes up to which text must not be truncated in statistics.
+/// Maximum length in bytes of text that statistics must not truncate.
 const KEPT: usize = 64;
 
-/// A table with columns of every type. All types except timestamps are stored both with and without a dictionary.
+/// A table with columns of every type. Every type except timestamps appears both with and without a dictionary.
 const TABLE: &str = r#"
 log_type = "access"
 table = "t"
@@ -67,7 +67,7 @@ enum Values {
     Double(Vec<Option<f64>>),
 }
 
-/// A value that is ordered like the values of its column.
+/// A value that compares like the values of its column.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Value {
     Bytes(Vec<u8>),
@@ -114,8 +114,8 @@ impl Values {
     }
 }
 
-/// Generates text around the length at which bounds are truncated, with the first and last characters of each UTF-8
-/// length.
+/// Generates text whose length is near the limit at which bounds are truncated. Uses the first and last characters of
+/// each UTF-8 length.
 fn text() -> impl Strategy<Value = String> {
     let edge = || {
         select(vec![
@@ -148,8 +148,8 @@ fn doubles() -> impl Strategy<Value = f64> {
     ]
 }
 
-/// Generates a column with `rows` rows and few or many distinct values. No rows, random rows, a range of rows or all
-/// rows are NULL.
+/// Generates a column with `rows` rows and few or many distinct values. NULLs occur in no rows, random rows, a range of
+/// rows or all rows.
 fn column<T: Clone + std::fmt::Debug + 'static>(
     rows: usize,
     value: impl Fn() -> BoxedStrategy<T>,
@@ -440,7 +440,7 @@ fn check(case: &Case, format: Format, seen: &mut Seen) {
     assert_eq!(first, case.batches.iter().sum::<usize>());
 }
 
-/// A bound is marked exact if and only if it is the value in some row. Other bounds enclose all values.
+/// A bound is marked exact if and only if some row contains it. Other bounds enclose all values.
 #[test]
 fn statistics_are_exact_if_and_only_if_they_are_marked_so() {
     let seen = check_random_files(Profile::Compact, Compression::None);

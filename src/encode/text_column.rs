@@ -19,9 +19,9 @@ use crate::util::arena::Interner;
 
 /// Maximum size in bytes of a dictionary in PLAIN encoding.
 const MAX_DICTIONARY: usize = 1 << 20;
-/// Minimum average number of occurrences per distinct value for which a dictionary is worth its size.
+/// Minimum average number of occurrences per distinct value that makes a dictionary worth its size.
 const WORTH: usize = 2;
-/// Maximum size of the text that is appended to a page in one step, as a multiple of a full page.
+/// Maximum size of the text that is appended to a page in one call, as a multiple of the page size.
 const MAX_PAGES: usize = 4;
 
 /// Encodes a column of text. Each batch contains strings, or indices into the batch's own dictionary.
@@ -48,7 +48,7 @@ impl Dictionary for Interner {
     }
 }
 
-/// Returns the size of the values in PLAIN encoding.
+/// Returns the size in bytes of the values in PLAIN encoding.
 fn plain_size(dictionary: &Interner) -> usize {
     dictionary.strings().size() + LENGTH * dictionary.len()
 }
@@ -136,7 +136,7 @@ impl TextEncoder {
     }
 
     /// Returns how many of the next rows to append before checking again whether the page is full, given the lengths of
-    /// their strings. The row count fits into the current page, but the rows' text may fill a few pages.
+    /// their strings. That many rows fit in the current page, but their text may fill several pages.
     fn rows_of_page(&self, lengths: impl Iterator<Item = usize>) -> usize {
         let (mut rows, mut bytes) = (0, 0);
         for length in lengths.take(self.limits.page_rows - self.levels.rows()) {
@@ -170,8 +170,8 @@ impl TextEncoder {
                 indexed.page(&mut self.levels, min_max, format)
             }
             Fallback::Plain(_) => {
-                // No extremes are kept for values that come from dictionaries. These values are in no particular order,
-                // so statistics would prune nothing.
+                // Values from dictionaries have no minimum and maximum: they are in no particular order, so statistics
+                // would prune nothing.
                 let min_max = self.extremes.take().map(|(min, max)| min_max_of(&min, &max));
                 let plain = &mut self.plain;
                 page::data_page(&mut self.levels, Content::Text, min_max, format, |out| {
@@ -208,7 +208,7 @@ impl ColumnEncoder for TextEncoder {
     }
 }
 
-/// Returns the minimum and maximum of all pages; `None` if a page with values has no statistics.
+/// Returns the minimum and maximum of all pages, or `None` if a page with values has no statistics.
 fn min_max_of_chunk(pages: &[DataPage]) -> Option<MinMax> {
     let mut pages = pages.iter().filter(|page| page.nulls < page.rows);
     let first = pages.next()?.min_max.clone()?;

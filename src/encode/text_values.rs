@@ -6,7 +6,7 @@ use crate::encode::LENGTH;
 use crate::encode::delta::DeltaTexts;
 use crate::encode::format::{Content, Format};
 
-/// Maximum capacity in bytes of a page buffer that is kept for the next page.
+/// Maximum capacity in bytes of a page buffer that is reused for the next page.
 const MAX_KEPT: usize = 4 << 20;
 
 /// The text of a page, in the profile's encoding.
@@ -53,7 +53,7 @@ impl TextValues {
     }
 }
 
-/// Clears the bytes of a page. Frees the buffer if it is unusually large.
+/// Clears a page buffer. Frees it if it is unusually large.
 pub(super) fn clear(bytes: &mut Vec<u8>) {
     bytes.clear();
     if bytes.capacity() > MAX_KEPT {

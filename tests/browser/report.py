@@ -1,9 +1,9 @@
-"""Tests, in Chromium, the page that `report` writes for a dataset whose names and lines contain markup.
+"""Tests the page that `report` writes, in Chromium, for a dataset whose names and lines contain markup.
 
 Usage: report.py PROGRAM DIRECTORY
 
-DIRECTORY/source contains the logs; all other files are created in DIRECTORY. The text for each day must match `report
---json`. The page must not make requests or print anything to the console.
+DIRECTORY/source contains the logs; all other files are created in DIRECTORY. The text for each day must match the
+output of `report --json`. The page must not make requests or print anything to the console.
 """
 
 import gzip
@@ -30,8 +30,8 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror='alert(2)'><!--"
 PREFIX = HOSTILE.replace("/", "")
 MISSING = ["2024-12-24", "2024-12-25", "2025-01-07"]
 LOGS = ["access", "classic", "connection", "health_check", "nlb_tls"]
-# An account with a Classic and a Network Load Balancer. Its number is larger than those of the generated accounts. The
-# Classic Load Balancer's interval changes from 60 to 5 minutes, and both load balancers miss some windows.
+# An account with a Classic and a Network Load Balancer. Its ID sorts after the generated account IDs. The Classic
+# Load Balancer's interval changes from 60 to 5 minutes, and both load balancers miss some windows.
 OTHERS = "999999999999"
 TLS_LINE = (
     "tls 2.0 2024-11-20T10:00:00 net/edge/0123456789abcdef 89abcdef01234567 192.0.2.44:40312 198.51.100.8:443 340 12 "
@@ -102,7 +102,7 @@ def make_source(source):
 
 
 def forge_claims(out):
-    """Adds an account and a region whose names contain as much markup as paths allow."""
+    """Adds an account and a region whose names contain as much markup as a path allows."""
     claims = out / "_alb2parquet/claims/access"
     made = next(claims.glob("*/*/2025-01-15"))
     forged = claims / PREFIX / "<b>" / "2025-01-15"
@@ -215,7 +215,7 @@ def logs(page, facts):
     names = [each["load_balancer"] for each in [classic, network]]
     equal("load balancers", names, ["legacy", "net/edge/0123456789abcdef"])
     equal("windows a day", [day["possible_windows"] for day in network["calendar"]], [288] * 10)
-    # The window that ends at 00:00 on the day of the change still has 60 minutes.
+    # The window that ends at 00:00 on the day of the change is still 60 minutes long.
     equal("windows a day", [day["possible_windows"] for day in classic["calendar"]], [24] * 5 + [288] * 5)
     equal("missing windows", classic["missing_windows"]["windows"], 5 + 5 * 24)
     text = page.inner_text("main")
@@ -297,7 +297,7 @@ def pointer(page, facts):
 
 
 def pictures(page, facts):
-    """Checks that the picture contains one shape for each day, of the kind that the day requires."""
+    """Checks that the picture contains exactly one shape of the correct kind for each day."""
     drawn = page.evaluate(
         """() => [...document.querySelectorAll('.calendar')].map(calendar => {
             const days = name => [...calendar.querySelectorAll(name)].map(path => path.getAttribute('d'));

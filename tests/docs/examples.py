@@ -2,8 +2,8 @@
 
     examples.py --program ALB2PARQUET --aws URL [PAGE...]
 
-bash runs a page's `sh` blocks in order and in the same directory, so a block can use the results of earlier ones.
-Commands in `crontab` blocks and systemd units also run. The logs are in s3://my-log-bucket and in /mnt/my-log-bucket;
+bash runs a page's `sh` blocks in order and in the same directory, so a block can use the results of earlier blocks.
+Commands in `crontab` blocks and systemd units run, too. The logs are in s3://my-log-bucket and in /mnt/my-log-bucket;
 the latter is replaced with a path below the working directory. Lines in ELSEWHERE are skipped, because other tests run
 them. A block after a `not run: REASON` comment is reported as skipped. Every `--flag` on a page must appear in the
 program's help or be an option of scripts/spark_convert.py.
@@ -78,7 +78,7 @@ def main():
 
 
 def run(name, text, scratch, program, aws):
-    """Runs a page's blocks, and returns the problems that occurred."""
+    """Runs a page's blocks. Returns any problems."""
     blocks = re.findall(r"(?:^<!-- not run: (.*?) -->\n)?^```(sh|crontab|ini)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     if not blocks:
         return []

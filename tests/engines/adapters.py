@@ -1,7 +1,7 @@
 """Registers a dataset's tables in each engine, and runs the queries from `queries.py`.
 
 For engines that `alb2parquet ddl` supports, the adapters run the statements that it prints. For other engines, they use
-the calls in docs/athena.md. An adapter has a name, and an `ask` method that runs a query and returns rows as tuples.
+the calls in docs/athena.md. An adapter has a name and an `ask` method, which runs a query and returns rows as tuples.
 """
 
 import datetime
@@ -18,7 +18,7 @@ LOG_TYPES = {log.table: name for name, log in LOGS.items()} | {REJECTS: "rejects
 
 
 def ddl(program, dataset, table, dialect, *more):
-    """Returns the DDL for a table of a dataset."""
+    """Returns the DDL for a table in a dataset."""
     return bare_ddl(program, table, dialect, "--from-dataset", str(dataset), *more)
 
 
@@ -29,7 +29,7 @@ def bare_ddl(program, table, dialect, *more):
 
 
 def documented(engine, language, dataset, table):
-    """Returns the example for an engine from docs/athena.md, adapted to a table of a dataset."""
+    """Returns an engine's example from docs/athena.md, adapted to a table in a dataset."""
     text = documentation.block("docs/athena.md", f"**{engine}**", language)
     return documentation.of_dataset(text, dataset, table)
 
@@ -196,7 +196,7 @@ def spark_session(scratch):
         builder = builder.config(name, str(value))
     session = builder.enableHiveSupport().getOrCreate()
     session.sparkContext.setLogLevel("OFF")
-    # Silence Spark's own error messages: the tests expect the errors or report each in one line.
+    # Silence Spark's own error messages: the tests either expect an error or report it in one line.
     logging.disable(logging.ERROR)
     return session
 

@@ -1,7 +1,7 @@
 """Tests partition projection, S3 and Glue with Trino, on which Athena is based.
 
 Trino runs the statements that `alb2parquet ddl` prints for Trino. It also reads the table definitions that `ddl` prints
-for Glue, which moto serves as the catalog. Those have the same table properties that Athena reads.
+for Glue. moto acts as the Glue catalog. The Glue tables have the same table properties that Athena reads.
 """
 
 import json
@@ -76,7 +76,7 @@ class Checks:
         return adapters.ddl(self.program, dataset or self.dataset, table, dialect, *more)
 
     def counts(self, name, table, where=None, of=ROWS, **session):
-        """Compares a table's row count with that of `of`, optionally only for rows that match a filter."""
+        """Compares a table's row count with that of the table `of`, optionally only for rows that match a filter."""
         wanted = sum(where is None or all(row[c] == v for c, v in where.items())
                      for row in self.oracle.tables[of])
         filters = " AND ".join(f"{c} = '{v}'" for c, v in (where or {}).items()) or "true"
@@ -84,7 +84,7 @@ class Checks:
         return name, "" if found == wanted > 0 else f"{found} rows instead of {wanted}"
 
     def projected(self, layout, table, name, **session):
-        """Compares the rows from a table's first and most common month. The engine computes the partitions."""
+        """Compares a table's row counts for its first month and the most common one. The engine computes the partitions."""
         first = min((row["year"], row["month"]) for row in self.oracle.tables[table])
         for year, month in {first, tuple(MONTH.values())}:
             where = {"year": year, "month": month}
@@ -163,7 +163,7 @@ class Checks:
     def client(self, service):
         import boto3
 
-        # In other regions, buckets need a location constraint.
+        # In all other regions, buckets need a location constraint.
         region = "us-east-1" if service == "s3" else "eu-west-1"
         return boto3.client(
             service, endpoint_url=f"http://{self.moto}", region_name=region,

@@ -1,9 +1,9 @@
-"""Access logs whose values change from object to object, and an oracle that queries their lines.
+"""Generates access logs whose values change from object to object, and provides an oracle that queries their lines.
 
 Within an object, each column's values are in a narrow range, as after a deployment or during an attack. Each column
-goes through its ranges in a different order from object to object. Pages and row groups therefore have narrow
-statistics in many columns, and the matching pages in two columns often do not overlap. Trino 411 loses rows from such
-files (trino#20267).
+goes through its ranges in a different order. Pages and row groups therefore have narrow statistics in many columns. The
+pages that match a filter on one column often do not overlap with those that match a filter on another. Trino 411 loses
+rows from such files (trino#20267).
 
 The oracle is DuckDB over the decompressed text: `read_csv` splits the lines, and SQL casts the fields. It shares no
 code with the program and reads no Parquet.
@@ -24,7 +24,7 @@ ORDERED = [
     "status", "target_status", "client", "client_port", "target", "received", "sent", "verb", "agent", "rule", "trace",
     "connection", "host", "waiting", "path", "missing",
 ]
-# Number of objects in which no request reached a target, so some columns are NULL.
+# Number of objects in which no request reached a target, so that some columns are NULL.
 MISSING = 3
 
 
@@ -49,7 +49,7 @@ def write(source, seed, rows):
 
 
 def lines(chance, balancer, at, start, rows):
-    """Yields an object's lines. `at` is each column's current position in its sequence of ranges."""
+    """Yields an object's lines. `at` contains each column's current position in its sequence of ranges."""
     step = 5_390_000_000 // rows
     for row in range(rows):
         # In half of the columns, the range also changes in the middle of an object.
@@ -79,7 +79,7 @@ def lines(chance, balancer, at, start, rows):
             f'"{"TargetConnectionError" if missing and half else "-"}"',
             '"-"' if missing else f'"{target}"', '"-"' if missing else f'"{target_status}"', '"-"', '"-"',
         ]
-        # The first load balancer's lines have the format that AWS used before it introduced connection IDs.
+        # The first load balancer's lines have the format from before AWS introduced connection IDs.
         if balancer:
             fields.append(f"TID_{at['connection']:x}{chance.getrandbits(124):031x}")
         yield " ".join(map(str, fields)) + "\n"

@@ -63,7 +63,7 @@ ENGINES = {
 
 
 class Sheet:
-    """The results of every query in every engine."""
+    """The result of every query in every engine."""
 
     def __init__(self, questions):
         self.questions = questions

@@ -59,12 +59,12 @@ def text(value):
 
 
 def of_columns(columns, outside=()):
-    """Returns the checksums of columns, given as lists of values. The row checksum omits those in `outside`."""
+    """Returns the checksums of columns, given as lists of values. The row checksum omits the columns in `outside`."""
     found, framed, rows = Checksums(), [], 0
     for name, values in columns.items():
         known, count, total, frames = {None: (0, b"-")}, 0, 0, []
         for value in values:
-            # Positive and negative zero are equal but encoded differently, so the key for a double includes its bits.
+            # Positive and negative zero are equal but encoded differently, so a double's cache key includes its bits.
             key = value if type(value) is not float else (value, struct.pack(">d", value))
             if key not in known:
                 data = text(value)
@@ -116,7 +116,7 @@ def micros(text):
 
 
 def expected(sources, scratch):
-    """Returns the expected checksums, computed from the raw lines of all objects, by table and partition."""
+    """Returns the expected checksums by table and partition, computed from the raw lines of all objects."""
     jobs = [
         (path, key, scratch)
         for log in reference.LOGS for source in sources for path, key in reference.objects(source, log)
@@ -146,7 +146,7 @@ def kept(sources, scratch, place):
 
 
 def schemas():
-    """Returns the names and types of the columns in each table's files."""
+    """Returns the column names and types in each table's files."""
     tables = {log.table: log.schema() for log in reference.LOGS} | {"elb_rejects": reference.reject_schema()}
     return {
         table: {field.name: TYPES[str(field.type)] for field in schema if field.name not in PARTITION}

@@ -23,11 +23,11 @@ STATUSES = ["(|[-0-9]*)", "(-|[-0-9]*)"]
 
 
 class Documented:
-    """A table in AWS's documentation. Subclasses define the log, the expression, and the types of non-string
-    columns."""
+    """A table in AWS's documentation. Subclasses define the log, the expression, and the types of columns other than
+    strings."""
 
     bigints = {"received_bytes", "sent_bytes"}
-    # The fields that lines from the earliest format versions lack. Without them, the expression does not match.
+    # The fields that lines in the earliest formats lack. Without them, the expression does not match.
     missing = ""
 
     def __init__(self):
@@ -114,13 +114,13 @@ class Documented:
         return tuple(row.values())
 
     def left(self):
-        """Returns the number of lines that AWS's expression does not match even if the missing fields are added."""
+        """Returns how many lines AWS's expression does not match even after the missing fields are added."""
         return self.missed.total() - (len(self.completed) - len(self.theirs))
 
     def groups(self, found, key, value=lambda row: 1, where=lambda row: True):
-        """Compares a query's sums by group with the sums for AWS's table.
+        """Compares a query's per-group sums with those for AWS's table.
 
-        The rows include some that were parsed from lines in the earliest format versions. The sums may be larger only
+        Some rows were parsed from lines in the earliest formats. The sums may be larger only
         because of the remaining lines that AWS's expression does not match.
         """
         wanted, left = collections.Counter(), self.left()
@@ -137,7 +137,7 @@ class Access(Documented):
     """https://docs.aws.amazon.com/athena/latest/ug/query-alb-access-logs-examples.html"""
 
     log = "access"
-    # One group per field, as documented. The last group matches future fields and has no column.
+    # One group per field, as documented. The last group matches future fields; it has no column.
     expression = re.compile(
         " ".join([
             WORD, WORD, WORD, ADDRESS, TARGET, SECONDS, SECONDS, SECONDS,
@@ -309,7 +309,7 @@ TABLES = [Access(), NlbTls(), Classic()]
 
 
 def milliseconds(text):
-    """Returns a time in a uniform format, with Athena's precision."""
+    """Returns a time in a uniform format with Athena's precision."""
     try:
         time = datetime.datetime.fromisoformat(text.rstrip("Z"))
     except ValueError:

@@ -4,10 +4,10 @@
                  [--profiles NAME,...]
 
 For each profile, the program prints the statements for a dataset of logs from `changing_logs.py`. Each engine runs them
-on that dataset, where they must return no rows. It also runs them on two corrupted copies, one with a missing file and
-one with a changed value, where they must return rows. Trino before 436 loses rows from files with page indexes
+on that dataset, where they must return no rows. It also runs them on two corrupted copies, where they must return rows:
+one copy has a missing file, and the other a changed value. Trino before 436 loses rows from files with page indexes
 (trino#20267). The statements must detect this loss, and must return no rows with `parquet_use_column_index=false`.
-Exits with 1 if a statement returns anything else.
+Exits with 1 if any result is different.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main():
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A dataset to query, the dataset for which the statements are printed, and the problem that they must detect."""
+    """A dataset to query, the dataset that the statements are printed for, and the problem that they must detect."""
 
     what: str
     dataset: random_queries.Dataset

@@ -7,7 +7,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def block(page, before, language):
-    """Returns a page's first code block in the given language after the given words."""
+    """Returns the first code block in the given language that follows the given words on a page."""
     text = (ROOT / page).read_text()
     if text.count(before) != 1:
         raise ValueError(f"{page} contains {before!r} {text.count(before)} times")
@@ -18,7 +18,7 @@ def block(page, before, language):
 
 
 def of_dataset(text, dataset, table="alb_access_logs", old="alb_access_logs"):
-    """Replaces the table `old` of the dataset `lake` with a table of the given dataset."""
+    """Replaces the table `old` in the dataset `lake` with a table in the given dataset."""
     changed = re.sub(r"(?<=['\"])lake/", f"{dataset}/", text).replace(old, table)
     if str(dataset) not in changed:
         raise ValueError(f"lake is not in {text}")

@@ -105,7 +105,7 @@ class Values:
 
 
 CHOICES = {
-    # ADDRESSES stands for an address with a port.
+    # ADDRESSES is a placeholder for an address with a port.
     **{name: ADDRESSES for name in ("client:port", "target:port", "backend:port")},
     "type": ["http", "https", "h2", "grpcs", "ws", "wss"],
     "elb": ["app/edge/0000000000000000", "app/edge-of-the-world/ffffffffffffffff"],
@@ -165,7 +165,7 @@ OWN = {
         "backend_status_code": ["0", "200", "599"],
     },
 }
-# Prefixes of object names, and how the names contain the load balancer.
+# Prefixes of object names, and how load balancers appear in the names.
 PREFIXES = {"connection": "conn_log_", "health_check": "health_check_log_"}
 BALANCERS = {"nlb_tls": "net.edge.0123456789abcdef", "classic": "edge"}
 QUOTED = {"request", "user_agent", "trace_id", "domain_name", "chosen_cert_arn", "actions_executed", "redirect_url", "error_reason",

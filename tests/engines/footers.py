@@ -1,10 +1,10 @@
-"""Compares the min, max and count of every column with the values in the logs. Engines compute them from footers.
+"""Compares the min, max and count of every column, which engines read from footers, with the values in the logs.
 
     footers.py --program ALB2PARQUET
 
 All checks run once for each profile.
 
-Generates logs with edge cases for statistics: text of 55 to 70 bytes in characters of one to four bytes, shared
+Generates logs with edge cases for statistics: text of 55 to 70 bytes with characters of one to four bytes, shared
 prefixes, the greatest characters, zero durations with both signs, columns without a value, and sources whose keys begin
 with non-ASCII letters. Converts the logs, and queries every column of every table in each engine, both over the entire
 table and over each file. `../readers/reference.py` computes the expected results from the raw gzip files. Exits with 1
@@ -51,7 +51,7 @@ def main():
 
 
 def ask(name, engine, asked):
-    """Queries all columns in all directories with an engine, prints the differences, and returns their number."""
+    """Queries all columns in all directories with an engine. Prints the differences and returns their number."""
     wrong, answers = collections.defaultdict(list), 0
     for directory, rows in asked:
         answer = engine(directory)
@@ -100,7 +100,7 @@ def write_logs(source):
 
 
 def text(chance):
-    """Returns text about as long as the limit at which statistics are truncated, in letters of one to four bytes."""
+    """Returns text of about the length at which statistics are truncated, with letters of one to four bytes."""
     letter = chance.choice(LETTERS)
     size = chance.randint(55, 70)
     value = chance.choice(PREFIXES) + letter * (size // len(letter.encode()))
@@ -108,7 +108,7 @@ def text(chance):
 
 
 def seconds(chance, number):
-    """Returns a duration. Some objects have only zero durations, with one sign or both; others have a mixture."""
+    """Returns a duration. Some objects have only zero durations, with one or both signs. Others have a mixture."""
     values = [["0.000"], ["-0.000"], ["0", "-0.000"], ["0.000", "1.250", "-1"], ["-1", "0.000"], ["0.004", "0"]]
     return chance.choice(values[number % len(values)])
 
@@ -116,7 +116,7 @@ def seconds(chance, number):
 def access(chance, number, row):
     time = AT.format(row % 24, number, row, chance.randrange(1_000_000))
     long = lambda shape="{}": f'"{shape.format(text(chance))}"' if number != 5 else '"-"'
-    # Only columns that clients control can contain arbitrary text: values in all other columns must have a known shape.
+    # Only columns that clients control can contain arbitrary text. All other values must have a known format.
     host = "".join(letter for letter in text(chance) if letter != "\x7f")
     trace = f'"Root=1-{chance.getrandbits(96):024x}"'
     target = "-" if number == 4 else f"198.51.100.{row}:{8000 + row}"
@@ -176,7 +176,7 @@ def classic(chance, number, row):
 
 
 def groups(source, dataset):
-    """Yields the directory of every table and of each of its days, with the rows that the reference parser expects."""
+    """Yields the directory of each table and each of its days, with the rows that the reference parser expects."""
     parsed = [
         (log, reference.parse_object((path, key, source.parent)))
         for log in LOGS.values() for path, key in reference.objects(source, log)
@@ -202,7 +202,7 @@ def columns_of(rows):
 def wrong_answer(rows, column, found):
     """Returns whether an engine returned a wrong minimum, maximum or count for a column."""
     expected = [aggregate(rows, function, column) for function in ("min", "max", "count")]
-    # Positive and negative zero are equal, but the result must be a value that the column contains.
+    # Positive and negative zero are equal, but the result must be one that the column contains.
     held = {repr(row[column]) for row in rows}
     return found != expected or not {repr(value) for value in found[:2]} <= held
 

@@ -4,7 +4,7 @@
 
 Each case is a dataset in a directory whose name contains characters that are special in some engine: wildcards, quotes,
 escapes, variables, `key=value`. A second dataset is placed wherever a misread name would point. Either the engine must
-return only the rows and partition columns of the first dataset, or the program must refuse the location, name the
+return only the rows and partition columns of the first dataset, or the program must refuse the location, report the
 character and exit with 3. Policies are evaluated for random keys according to IAM's rules. Prints the number of cases
 per engine and the problems. Exits with 1 if there are any problems.
 """
@@ -32,7 +32,7 @@ PIECES = [
     "${account}", "${env:HOME}", "${aws:username}", "${*}", "\\u0041", ":", ",", "=", "&", "@", "!", "|", "<",
     ">", "^", "(", ")", "~", "year=1999", "account=5", "..", "--",
 ]
-# How each part could be misread: as text that the wildcard matches, or with its escape or variable replaced.
+# How each part could be misread: as text that its wildcard matches, or with its escape or variable replaced.
 MISREAD = {
     "**": "z", "*": "zz", "?": "z", "[ab]": "a", "[!a]": "z", "{a,b}": "a", "{1..3}": "2", "\\u0041": "A", "\\": "",
     "''": "'", "%20": " ", "%2F": "_", "+": " ", "${year}": "2025", "${account}": "012345678901", "${*}": "*",
@@ -92,7 +92,7 @@ class Sheet:
         self.check(case, found == wanted, f"{found} is not {wanted}")
 
     def refusal(self, case, answer, pieces):
-        """Checks that a location is refused, and that the message names the character."""
+        """Checks that a location is refused and that the message names the character."""
         named = any(f"contains {debug(piece)}, " in answer.stderr for piece in pieces)
         if answer.returncode == 3 and named and not answer.stdout:
             self.refused += 1
@@ -134,7 +134,7 @@ class Case:
         self.number, self.name, self.dataset, self.layout, self.table = number, name, dataset, layout, table
 
     def wanted(self):
-        # There is one reject per partition.
+        # Each partition has one reject.
         return WANTED if self.table == ROWS else dict.fromkeys(WANTED, 1)
 
     def __str__(self):
@@ -145,7 +145,7 @@ class Case:
 
 
 class Maker:
-    """Creates the datasets. Converts two per layout, and hard-links their files for each case."""
+    """Creates the datasets: converts two per layout, and hard-links their files for each case."""
 
     def __init__(self, program, scratch):
         self.scratch, self.made = scratch, {}
@@ -182,7 +182,7 @@ class Maker:
 
 
 def misread(name):
-    """Returns other names for which an engine could mistake the given name."""
+    """Returns other names that an engine could mistake the given name for."""
     found = {name.replace(piece, other) for piece, other in MISREAD.items() if piece in name}
     everything = name
     for piece, other in MISREAD.items():
@@ -263,7 +263,7 @@ def reads_one_file(session, table):
 
 
 def documented(engine, language, case, form):
-    """Returns the example for an engine from docs/athena.md, adapted to a case's table. `form` formats a literal."""
+    """Returns an engine's example from docs/athena.md, adapted to a case's table. `form` formats a literal."""
     text = documentation.block("docs/athena.md", f"**{engine}**", language)
     text = text.replace(ROWS, case.table)
     literal = re.search(r"(['\"])lake/(.*?)\1", text)
@@ -380,7 +380,7 @@ def athena(program, scratch, cases, sheet, arguments):
 
 
 def trino(program, scratch, cases, sheet, arguments):
-    """Tests Trino on a local disk, with projected and with stored partitions, and on S3 with the tables in Glue."""
+    """Tests Trino on a local disk, with projected and with stored partitions, and on S3 with tables in Glue."""
     import boto3
     from athena import ACCESS, with_whole_years
     from trino import Server
@@ -447,7 +447,7 @@ def upload(client, bucket, dataset, prefix):
 
 def granted(pattern, text):
     """Returns whether a policy's pattern matches a string. According to IAM's documentation of policy variables, `*`
-    matches any text, `?` matches one character, and `${*}`, `${?}` and `${$}` match these characters literally."""
+    matches any text, `?` matches one character, and `${*}`, `${?}` and `${$}` are literal characters."""
     expression = ""
     for variable, sign in re.findall(r"\$\{([^}]*)\}|(.)", pattern, re.DOTALL):
         if sign in ("*", "?"):
@@ -507,7 +507,7 @@ def near(chance, prefix):
 
 
 def refused(program, sheet):
-    """Checks that the program refuses arguments with which a policy would grant more than it appears to."""
+    """Checks that the program refuses arguments that would make a policy grant more than it appears to."""
     delivery = ("policy", "log-delivery", "--account", "123456789012", "--bucket")
     key = "arn:aws:kms:eu-west-1:123456789012:"
     for bad, command in [
@@ -520,7 +520,7 @@ def refused(program, sheet):
         ("*", ("policy", "convert", "--source", "s3://b", "--kms-key", "*")),
         (f"{key}key/*", ("policy", "convert", "--source", "s3://b", "--kms-key", f"{key}key/*")),
         (f"{key}alias/x", ("policy", "convert", "--source", "s3://b", "--kms-key", f"{key}alias/x")),
-        # A table at this location could not be read.
+        # A table at this location would be unreadable.
         ("a\\x0ab", ("ddl", "--location", "s3://lake/a\nb", "--dialect", "spark")),
         ("a\\u{202e}b", ("ddl", "--location", "s3://lake/a\u202eb", "--dialect", "duckdb")),
     ]:

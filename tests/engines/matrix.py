@@ -26,8 +26,8 @@ SNAPPY = "snappy"
 LONGEST_MESSAGE = 160
 LISTED = [(engine.name, engine.version, reader) for engine in matrix_engines.ENGINES for reader in engine.readers]
 RIGHT, REFUSED, WRONG, SKIPPED = "correct", "refused", "wrong", "skipped"
-# The result if the engine did not start, or if its process ended before it read anything. The page omits these results,
-# because the files are not the cause.
+# The result if the engine did not start, or if its process ended before it read anything. The page omits these
+# results, because the files did not cause them.
 FAILED = "failed"
 
 
@@ -69,7 +69,7 @@ class Matrix:
         self.problems, self.skipped = [], []
 
     def read(self, engine, program):
-        """Reads all datasets with an engine, and adds its rows to the table."""
+        """Reads all datasets with an engine, and adds the engine's rows to the table."""
         began = time.monotonic()
         datasets = self.datasets | ({} if engine.zstandard else {SNAPPY: self.snappy})
         files = [file for name, place in datasets.items() for file in data_files(name, place)]
@@ -105,7 +105,7 @@ class Matrix:
         return row
 
     def verdict(self, engine, files, found, reader, dataset):
-        """Returns the table cell with an engine's result for a dataset, for one of the engine's readers."""
+        """Returns the table cell with the result that one of an engine's readers returned for a dataset."""
         for each in found:
             if each["reader"] is None:
                 return f"{FAILED}: `{message(each['error'], {})}`"
@@ -126,7 +126,7 @@ class Matrix:
         return "; ".join(parts) or RIGHT
 
     def places(self, engine, files, dataset):
-        """Yields the expected checksums of each partition or table, and the names that the engine reports for them."""
+        """Yields each partition's or table's expected checksums, and the names under which the engine reports it."""
         files = [file for file in files if file.dataset == dataset]
         if engine.tables:
             for table in checksums.schemas():
@@ -214,7 +214,7 @@ def differences(read, expected, partial):
 
 
 def prove_that_faults_are_seen():
-    """Checks that wrong values have different checksums from the correct values."""
+    """Checks that wrong values change the checksums."""
     right = {"text": ["a", "", None, "b"], "number": [1, 2, 3, None], "double": [0.0, -1.0, 0.5, 0.5], "time": [1, 1 << 40, 7, 8]}
     expected = checksums.of_columns(right)
     faults = {
@@ -249,13 +249,13 @@ def markdown(head, rows):
 
 
 def parse(text, head):
-    """Returns a table's cells by engine, version and reader. Returns no cells if the table has other columns."""
+    """Returns a table's cells by engine, version and reader. Returns nothing if the table has different columns."""
     first, *rows = [[cell.strip() for cell in line.strip()[1:-1].split(" | ")] for line in text.splitlines()] or [[]]
     return {tuple(row[:3]): row[3:] for row in rows[1:]} if first == head else {}
 
 
 def stale(page, read, listed):
-    """Yields a problem for each row on the page that differs from the results or names an engine that is not listed."""
+    """Yields a problem for each row on the page that differs from the results or names an unknown engine."""
     for key, cells in read.items():
         if page.get(key) != cells:
             yield f"{PAGE.name} has {page.get(key)} for {' '.join(key).strip()}, but the result is {cells}; run scripts/engines-matrix --update"

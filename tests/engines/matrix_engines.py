@@ -1,8 +1,8 @@
-"""The engines that `matrix.py` tests: how each version is installed below target/matrix, and how it reads files.
+"""The engines that `matrix.py` tests: how each version is installed in target/matrix, and how it reads files.
 
-Reading returns a dictionary for each file and reader. It contains `name` (the file or the table), `reader` if the
-engine has several, and either `error` or the checksums that `checksums.py` defines. An engine that cannot be installed
-raises `Skipped`.
+Reading returns one dictionary per file and reader. The dictionary contains `name` (the file or the table), `reader` if
+the engine has several, and either `error` or the checksums that `checksums.py` defines. An engine that cannot be
+installed raises `Skipped`.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ class File:
     partition: tuple
 
     def line(self):
-        """Returns the line for the file in the list that the programs read."""
+        """Returns the file's line in the list that the programs read."""
         account, region, *day = self.partition
         columns = ",".join(f"{name}:{kind}" for name, kind in checksums.schemas()[self.table].items())
         return "\t".join([str(self.path), columns, f"{self.dataset}/{self.table}", account, region, "-".join(day)])
@@ -61,7 +61,8 @@ class Engine:
     readers: tuple = ("",)
     # Whether the engine supports Zstandard. If not, it reads the same data compressed with Snappy.
     zstandard: bool = True
-    # Whether the engine reads all files of a table together. Subclasses set the partition columns that it returns.
+    # Whether the engine reads all files of a table together. Subclasses set the partition columns that the engine
+    # returns.
     tables = False
     partition = ()
 
@@ -74,7 +75,7 @@ class Engine:
             return self.output([*command, listed, *self.more(scratch)])
 
     def more(self, scratch):
-        """Returns the program's arguments other than the list of files."""
+        """Returns the program's arguments, except for the list of files."""
         return []
 
     def slug(self):

@@ -1,4 +1,4 @@
-"""Other checks of engines: both layouts, the examples in the documentation, and the documented limits.
+"""More engine checks: both layouts, the examples in the documentation, and the documented limits.
 
 A check also fails if a documented limit no longer exists, because docs/athena.md is then out of date.
 """
@@ -10,7 +10,7 @@ import documentation
 from adapters import LOG_TYPES
 from queries import CLASSIC, PARTITION, ROWS, TLS, Query, plain, utc
 
-# The sum of a column that contains the largest integer, so that it overflows.
+# The sum of a column that contains the largest integer. It overflows.
 TOO_LARGE = Query("a sum beyond 64 bits", (("sum", "received_bytes"),))
 # The engines that run the statements from `ddl --check`, with their dialects.
 CHECKED = {"DuckDB": "duckdb", "Spark": "spark", "Trino": "trino"}
@@ -134,7 +134,7 @@ def by_partition(oracle, table):
 
 
 def errors(oracle, where, begin=None, end=None):
-    """Returns the load balancers that have errors in the given rows, and the number of errors for each."""
+    """Returns the number of errors in the given rows for each load balancer that has any."""
     rows = (
         row["elb"] for row in oracle.tables[ROWS]
         if row["elb_status_code"] >= 500

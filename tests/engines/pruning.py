@@ -3,9 +3,9 @@
     pruning.py LOGS DAY COMPACT IDS FILTERED --program ALB2PARQUET --trino DIRECTORY [--update]
 
 DAY is the dataset converted from LOGS, one day of logs from several load balancers. COMPACT contains the same rows in
-the `compact` profile. IDS and FILTERED also contain equal rows, in many files; FILTERED has Bloom filters. Byte, row
+the `compact` profile. IDS and FILTERED have many files and contain the same rows; FILTERED has Bloom filters. Byte, row
 and row group counts come from DuckDB's profile and Trino's query statistics. Prints the tables for docs/athena.md.
-Exits with 1 if one of the page's claims is false or a number differs from the page. --update writes the tables to the
+Exits with 1 if a claim on the page is false or a number differs from the page. --update writes the tables to the
 page.
 """
 
@@ -26,7 +26,7 @@ from trino import Server
 
 DOCUMENTATION = pathlib.Path(__file__).parents[2] / "docs" / "athena.md"
 COLUMNS = ["elb", "time", "sent_bytes"]
-# Maximum ratio between a documented and a measured number. Library versions compress differently.
+# Maximum ratio between documented and measured numbers. Compressed sizes vary between library versions.
 NEAR = 1.1
 
 
@@ -61,7 +61,7 @@ def start(trino, scratch):
 
 
 def measure(arguments, scratch, server):
-    """Runs the queries in both engines, checks the documented claims, and returns the tables for the page by name."""
+    """Runs the queries in both engines, checks the documented claims, and returns the page's tables by name."""
     server.query("CREATE SCHEMA hive.local")
     ours, export, shuffled = arguments.day, scratch / "export", scratch / "shuffled"
     # A single thread keeps the row order, which is the best one for this query.
@@ -136,7 +136,7 @@ def compared(reads):
 
 
 class Read:
-    """Measures how much a query reads from a dataset's table, in both engines."""
+    """Measures how much each engine reads from a dataset's table to answer a query."""
 
     def __init__(self, arguments, server, dataset, query):
         paths = sorted((dataset / ROWS).rglob("*.parquet"))
@@ -252,7 +252,7 @@ def alike(stands, fresh):
     if re.sub(number, "0", stands) != re.sub(number, "0", fresh):
         return False
     for left, right in zip(stands.splitlines(), fresh.splitlines()):
-        # The last column depends on the order in which several threads write rows, which differs between runs.
+        # The last column depends on the order in which several threads write rows, so it differs between runs.
         left, right = ("|".join(line.split("|")[:5]) for line in (left, right))
         for old, new in zip(*(re.findall(number, text) for text in (left, right))):
             old, new = (float(text.replace(",", "")) for text in (old, new))

@@ -1,7 +1,7 @@
-"""The queries that are run in every engine, and an oracle that computes the results without a query engine.
+"""The queries that run in every engine, and an oracle that computes the results without a query engine.
 
-A query is plain data: filters, groups and aggregates, which each engine's adapter (`adapters.py`) translates. The
-oracle computes the result in Python from the rows that `../readers/reference.py` parses from the raw gzip files.
+A query is plain data: filters, groups and aggregates. Each engine's adapter (`adapters.py`) translates them. The oracle
+computes the result in Python from the rows that `../readers/reference.py` parses from the raw gzip files.
 """
 
 import collections
@@ -34,7 +34,7 @@ PARTITION = reference.PARTITION_NAMES
 
 @dataclasses.dataclass(frozen=True)
 class Query:
-    """Aggregates, by group, over the rows in a table that match all filters.
+    """Per-group aggregates over the rows in a table that match all filters.
 
     Aggregates are (function, column) with the functions count (column None: rows), nulls, distinct, min, max and sum;
     or a single (percentile, column, share): the value at position ceil(share × n) of n sorted values. Filters are
@@ -171,7 +171,7 @@ class Oracle:
         self.tables = tables
 
     def some(self, column):
-        """Returns a value from a column, the same one on every call."""
+        """Returns a value from a column. Every call returns the same value."""
         values = sorted({row[column] for row in self.tables[ROWS] if row[column] is not None})
         return values[len(values) // 2]
 
@@ -241,7 +241,7 @@ def aggregate(rows, function, column, share=None):
 
 
 def plain(value):
-    """Converts a value for comparison: times to microseconds. Text and numbers are unchanged."""
+    """Converts a value for comparison: times become microseconds; text and numbers are unchanged."""
     if isinstance(value, datetime.datetime):
         if value.tzinfo is None:
             value = value.replace(tzinfo=datetime.timezone.utc)

@@ -5,11 +5,11 @@
 
 The logs come from `changing_logs.py`. For each profile, the program writes four datasets: with and without Bloom
 filters, in both layouts. Each engine runs --queries queries per profile, divided equally among the four datasets. The
-queries compute counts, sums, min and max, with filters on one to three random columns. If a result differs, the query
-is reduced to the fewest filters, aggregates and constants that still fail, and is printed with both results. --trino
-adds a Trino server that `scripts/trino` assembled. Trino before 436 loses rows from files with page indexes
-(trino#20267). The queries must detect this loss, but no loss with `parquet_use_column_index=false`. Exits with 1 if any
-other result differs.
+queries compute counts, sums, min and max, with filters on one to three random columns. If a result differs, the script
+reduces the query to the fewest filters, aggregates and constants that still fail, and prints it with both results.
+--trino adds a Trino server that `scripts/trino` assembled. Trino before 436 loses rows from files with page indexes
+(trino#20267). The queries must detect this loss, and must find no loss with `parquet_use_column_index=false`. Exits
+with 1 if any other result differs.
 """
 
 import argparse
@@ -41,8 +41,8 @@ ATTEMPTS = 120
 SHOWN = 2
 # The first Trino version without the bug.
 MENDED = 436
-# At least 2 % of all queries detect the loss. If a run has 200 queries or more and none of them detects it, up to three
-# times as many more are run.
+# At least 2 % of all queries detect the loss. If a run has 200 queries or more and none of them detects it, the script
+# runs up to three times as many more.
 ENOUGH = 200
 NUMBERS = [name for name in COLUMNS if KINDS.get(name) in ("int32", "int64")]
 
@@ -130,7 +130,7 @@ class Oracle(adapters.Sql):
         return self.answers[query]
 
     def sample(self):
-        """Returns a few thousand rows, as dictionaries."""
+        """Returns a few thousand rows as dictionaries."""
         names = ", ".join(map(self.name_of, COLUMNS))
         rows = self.run(f"SELECT {names} FROM lines USING SAMPLE reservoir(4000 ROWS) REPEATABLE (1)")
         return [dict(zip(COLUMNS, row)) for row in rows]
@@ -266,7 +266,7 @@ class DataFusion(adapters.Sql):
         return [tuple(row.values()) for row in self.context.sql(sql).to_arrow_table().to_pylist()]
 
     def aggregate(self, function, column):
-        # The columns of a result must have unique names.
+        # Result columns must have unique names.
         return f'{super().aggregate(function, column)} AS "{function}_{column}"'
 
 
@@ -357,7 +357,7 @@ HIVE_ONLY = (DataFusion, ClickHouse, Polars, PyArrow)
 
 
 def trinos(installations):
-    """Yields the servers to query. Versions with the bug run both with and without page indexes."""
+    """Yields the servers to query. Trino versions with the bug run both with and without page indexes."""
     for installation in installations:
         version = trino.version_of(installation)
         for properties in [""] if version >= MENDED else ["", "parquet_use_column_index=false"]:
@@ -392,7 +392,7 @@ def with_engine(name, make, sheet, datasets, scratch):
 
 
 class Sheet:
-    """The results of the engines."""
+    """The engines' results."""
 
     def __init__(self, oracle, queries, spare, program):
         self.oracle, self.queries, self.spare, self.program = oracle, queries, spare, program
@@ -468,7 +468,7 @@ class Sheet:
             reduced = False
             for each in smaller(query):
                 attempts -= 1
-                # An error does not reproduce a wrong result.
+                # An error does not count as reproducing a wrong result.
                 differs = self.problem(engine, each)
                 if differs and is_error(differs) == is_error(problem):
                     query, found, reduced = each, differs, True

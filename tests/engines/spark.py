@@ -1,4 +1,4 @@
-"""Checks specific to Spark: its partition catalog, and Hive 2's reader."""
+"""Spark-specific checks: the partition catalog and Hive 2's reader."""
 
 import adapters
 import others
@@ -48,7 +48,7 @@ def checks(engine, oracle):
         engine.script(adapters.ddl(engine.program, place, table, "spark", "--name", name))
         yield f"DDL for the plain layout, {table}", differ(by_partition(name), wanted)
 
-        # Spark accepts the statements for Athena, except for the location.
+        # Spark accepts the statements for Athena, apart from the location.
         name = f"{table}_as_athena"
         text = adapters.ddl(engine.program, engine.dataset, table, "athena", "--location", "s3://lake",
                             "--name", name, "--no-projection")

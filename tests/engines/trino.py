@@ -33,7 +33,7 @@ def version_of(installation):
 
 
 def local_files(installation, directory):
-    """Returns the properties of a catalog for local files, and the scheme of the catalog's URLs."""
+    """Returns the properties of a catalog for local files, and its URL scheme."""
     properties = {"connector.name": "hive", "hive.metastore": "file"}
     scheme = "file"
     if version_of(installation) >= NATIVE_FILES:
@@ -49,7 +49,7 @@ class TrinoError(Exception):
 
 @dataclasses.dataclass
 class Answer:
-    """The result of a query, and how much data the query read."""
+    """A query's result, and how much data the query read."""
 
     names: list
     rows: list
@@ -65,9 +65,9 @@ class Server:
         self.properties = self.configure(catalogs)
         command = [
             (installation / "java").read_text().strip(), f"-Xmx{MEMORY}", "-Duser.timezone=UTC",
-            # The server starts faster without the C2 compiler, which would not pay off in short tests.
+            # Without the C2 compiler, the server starts faster. C2 would not pay off in short tests.
             "-XX:TieredStopAtLevel=1",
-            # Without C2, the JVM reserves only 48 MiB for compiled code, which the queries over all tables exceed.
+            # Without C2, the JVM reserves only 48 MiB for compiled code: too little for the queries over all tables.
             "-XX:ReservedCodeCacheSize=512M",
             *(MODERN if version_of(installation) >= NATIVE_FILES else ()), f"-Dconfig={self.properties}",
             "-cp", f"{installation}/classes/server:{installation}/lib/*",

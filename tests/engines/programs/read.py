@@ -2,8 +2,7 @@
 
     read.py ENGINE LIST
 
-LIST has one line per file, which contains the file's path, column names and types, and more. Prints one line of JSON
-per file.
+LIST has one line per file, with the file's path, column names, column types and more. Prints one line of JSON per file.
 """
 
 import importlib
@@ -23,7 +22,7 @@ import checksums
 def main(engine, listed):
     read = ENGINES[engine]
     if UNSAFE.intersection(read.values()):
-        # Import the engine once here instead of in the process for each file.
+        # Import the engine once here, instead of in each file's process.
         importlib.import_module(engine)
     for line in pathlib.Path(listed).read_text().splitlines():
         path, types = line.split("\t")[:2]
@@ -33,7 +32,7 @@ def main(engine, listed):
 
 
 def attempts(read, path, types):
-    """Yields the result or the error of each reader of an engine."""
+    """Yields the result or error from each of an engine's readers."""
     for reader, function in read.items():
         if function not in UNSAFE:
             yield reader, attempt(function, path, types)
