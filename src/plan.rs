@@ -99,7 +99,7 @@ const LOGS_AHEAD: usize = 512;
 pub(crate) const NOT_SELECTED: &str = "not_selected";
 /// The kind of objects that are copies of other objects.
 pub(crate) const DUPLICATE: &str = "duplicate";
-/// The kind of files that are next to a log and begin with its name, such as `X.log.gz.md5`.
+/// The kind of sidecar files, whose names begin with the name of a log, such as `X.log.gz.md5`.
 pub(crate) const SIDECAR: &str = "sidecar";
 /// The kind of objects whose ETag or time, but not content, has changed since they were converted.
 pub const TOUCHED: &str = "touched";

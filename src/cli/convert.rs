@@ -161,7 +161,7 @@ pub(super) struct Convert {
     #[arg(long, short, conflicts_with_all = ["verbose", "log_format"])]
     pub(super) quiet: bool,
 
-    /// Log each published batch, each failed request and the rate of reads
+    /// Log each published batch, each failed request and the read rate
     #[arg(long, short)]
     pub(super) verbose: bool,
 

@@ -69,7 +69,7 @@ pub(super) struct Retire {
     #[arg(long)]
     pub(super) delete: bool,
 
-    /// Confirm --delete, or record the objects of --manifest as retired
+    /// Confirm --delete, or record the objects in the manifest as retired
     #[arg(long)]
     pub(super) yes: bool,
 }

@@ -70,7 +70,7 @@ pub struct Limits {
 pub struct Inspected {
     /// Properties that were known before the object was read.
     pub about: About,
-    /// What the object contains, if recognized, instead of lines of its log type.
+    /// What the object contains instead of lines of its log type, if that was recognized.
     pub foreign: Option<Foreign>,
     /// Counts of the lines, rows and bytes that were read.
     pub counts: Counts,

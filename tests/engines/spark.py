@@ -59,7 +59,7 @@ def checks(engine, oracle):
         yield (f"Athena's CREATE TABLE and ALTER TABLE ADD, with comments, {table}",
                problem or differ(bare, []))
 
-    # docs/athena.md documents this limit, so it must still exist.
+    # docs/athena.md documents this limit, so this fails when the limit no longer exists.
     session.conf.set("spark.sql.hive.convertMetastoreParquet", "false")
     try:
         session.sql(f"SELECT max(`time`) FROM {ROWS}").collect()

@@ -102,7 +102,7 @@ impl Log {
         objects: Vec<Amended>,
     ) -> Result<bool, DatasetError> {
         let Some(first) = objects.iter().map(|object| object.claim).min() else { return Ok(true) };
-        // A damaged log can lose the amendment, but not this file.
+        // This file still exists if a damaged log loses the amendment.
         let marker = serde_json::json!({ "run": dataset.run() });
         let text = serde_json::to_vec(&marker).expect("plain values");
         dataset.create(&retired_key(self.partition()), &text)?;

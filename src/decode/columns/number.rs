@@ -34,7 +34,7 @@ pub(crate) trait Parse: Send + Default {
     ) -> Result<Option<<Self::Type as ArrowPrimitiveType>::Native>, Rejected>;
 
     /// Parses a field in the most common form. Also returns whether the field is written in the given style, which is
-    /// the column's usual style. Returns `None` if the field has another form.
+    /// the column's usual style. Returns `None` if the field is in any other form.
     fn quick(
         &mut self,
         text: &[u8],

@@ -25,7 +25,7 @@ const FIRST: usize = 64;
 /// Smallest and largest window.
 const SMALLEST: usize = 4;
 const LARGEST: usize = 1 << 17;
-/// Minimum duration of a round in seconds. A round lasts at least one latency.
+/// Minimum duration of a round in seconds. A round lasts at least as long as the latency of one request.
 const ROUND: f64 = 0.05;
 /// Number of rounds for which a rate is remembered. Workers take no objects while they write files.
 const ROUNDS: usize = 20;
