@@ -65,7 +65,7 @@ mod lines;
 mod logs;
 // Objects that do not contain the log type that their name indicates.
 mod other_content;
-// `plan` and `--dry-run` predict what `convert` does and write nothing. Also tests the messages for sources without
+// `plan` and `--dry-run` show what `convert` would do, and write nothing. Also tests the messages for sources without
 // logs.
 mod plan;
 // Not a test: an in-memory server with one bucket.

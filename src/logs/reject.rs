@@ -74,7 +74,7 @@ impl Reason {
         Self::UnterminatedQuote,
     ];
 
-    /// Returns the code of the reason in the rejects table and in summaries.
+    /// Returns the code of the reason, as in the rejects table and in summaries.
     pub fn code(self) -> &'static str {
         match self {
             Self::CorruptGzip => "corrupt_gzip",

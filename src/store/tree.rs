@@ -13,7 +13,7 @@ use crate::store::explain::describe;
 use crate::store::lister::Entry;
 use crate::store::open;
 
-/// A substring of the names of all load balancer logs.
+/// A substring that the name of every load balancer log contains.
 const LOG: &str = "_elasticloadbalancing_";
 
 /// Walks the files below a directory, following links.

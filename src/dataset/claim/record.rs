@@ -118,7 +118,7 @@ pub struct Claimed {
 /// Removes all earlier entries of a log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Removal {
-    /// Name of the run that created the removal.
+    /// Name of the run that created the entry.
     pub run: String,
     /// A name that distinguishes this removal from other removals by the same run.
     pub id: String,
