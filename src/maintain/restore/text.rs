@@ -1,4 +1,5 @@
-//! Collects the text of an object while it is being restored, and compares it with the checksum and the length in the claim.
+//! Collects the text of an object while it is being restored, and compares it with the checksum and the length in the
+//! claim.
 
 use memchr::memchr_iter;
 
