@@ -222,7 +222,8 @@ fn missing(gaps: &[Gap]) -> MissingWindows {
     MissingWindows { windows, range_count, ranges }
 }
 
-/// Returns the day that contains an end time and the number of the unit within that day, or `None` if the time is invalid.
+/// Returns the day that contains an end time and the number of the unit within that day, or `None` if the
+/// time is invalid.
 fn parse(end_time: &str) -> Option<(NaiveDate, u32)> {
     let number = |from: usize, to: usize| end_time.get(from..to)?.parse::<u32>().ok();
     let year = i32::try_from(number(0, 4)?).ok()?;

@@ -246,8 +246,7 @@ impl Body for Arriving {
 struct Expired;
 
 /// Returns whether a response indicates that the store is throttling requests. S3 responds with `503 Slow Down`; other
-/// stores
-/// also use `429 Too Many Requests`.
+/// stores also use `429 Too Many Requests`.
 fn is_throttled(answer: &Result<HttpResponse, HttpError>) -> bool {
     match answer {
         Ok(response) => matches!(
