@@ -50,9 +50,6 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
     for output in &claim.outputs {
         match dataset.target().complete(&output.file) {
             Ok(Completed::Visible) => {}
-            // The other files were published, so the claim is in effect. `verify` reports the lost file.
-            Ok(Completed::Lost) if output.has_originals() && has_visible_rows(dataset, &claim)? => {
-            }
             Ok(Completed::Lost) => {
                 return abort_claim(dataset, log, number, &claim, &output.file.key);
             }
@@ -66,20 +63,6 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
     log.mark_done(dataset, number)?;
     forget(dataset, &claim);
     Ok(())
-}
-
-/// Returns whether a claim has row or reject files, all of which are visible.
-fn has_visible_rows(dataset: &Dataset, claim: &Claim) -> Result<bool, TargetError> {
-    let mut of_lines = claim.outputs.iter().filter(|output| !output.has_originals()).peekable();
-    if of_lines.peek().is_none() {
-        return Ok(false);
-    }
-    for output in of_lines {
-        if dataset.target().size(&output.file.key)? != Some(output.file.size) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// Aborts a claim if one of its outputs was lost before it became visible. If a row or reject file exists, the claim
