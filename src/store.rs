@@ -24,6 +24,7 @@ mod text_file;
 mod tree;
 mod url;
 mod waits;
+mod xml;
 
 use std::io;
 

@@ -454,7 +454,7 @@ const AT_LEAST: [(&str, u64); 17] = [
     ("rewrite", 60),
     ("short read", 150),
     ("touch", 100),
-    ("touched object recorded", 40),
+    ("touched object recorded", 50),
     ("upload not found though there", 70),
     ("vanish", 60),
 ];

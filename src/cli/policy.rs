@@ -1,6 +1,6 @@
 //! The `policy` command.
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::catalog::policy;
 use crate::cli::DONE;
@@ -78,38 +78,12 @@ pub(super) enum Policy {
     },
     /// Print the minimal IAM policy for `convert`, `verify`, `remove` and `clean`
     #[command(after_help = AFTER_CONVERT)]
-    Convert {
-        /// URL of the logs (repeatable)
-        #[arg(long, required = true, value_name = "URL")]
-        source: Vec<String>,
-        /// URL of the dataset
-        #[arg(long, value_name = "URL")]
-        out: Option<String>,
-        /// ARN of a KMS key that encrypts objects (repeatable)
-        #[arg(long, value_name = "ARN")]
-        kms_key: Vec<String>,
-        /// AWS partition
-        #[arg(long, value_enum, default_value_t = Aws::Standard)]
-        aws: Aws,
-    },
+    Convert(Access),
     /// Print the minimal IAM policy for `retire --delete`, which deletes source objects
     ///
     /// The policy allows deleting an object only if the request contains the ETag of the object.
     #[command(after_help = AFTER_RETIRE)]
-    Retire {
-        /// URL of the logs (repeatable)
-        #[arg(long, required = true, value_name = "URL")]
-        source: Vec<String>,
-        /// URL of the dataset
-        #[arg(long, value_name = "URL")]
-        out: Option<String>,
-        /// ARN of a KMS key that encrypts objects (repeatable)
-        #[arg(long, value_name = "ARN")]
-        kms_key: Vec<String>,
-        /// AWS partition
-        #[arg(long, value_enum, default_value_t = Aws::Standard)]
-        aws: Aws,
-    },
+    Retire(Access),
     /// Print the lifecycle configuration that aborts uploads of crashed runs
     #[command(after_help = AFTER_LIFECYCLE)]
     Lifecycle {
@@ -120,6 +94,22 @@ pub(super) enum Policy {
         #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
         days: u16,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Access {
+    /// URL of the logs (repeatable)
+    #[arg(long, required = true, value_name = "URL")]
+    source: Vec<String>,
+    /// URL of the dataset
+    #[arg(long, value_name = "URL")]
+    out: Option<String>,
+    /// ARN of a KMS key that encrypts objects (repeatable)
+    #[arg(long, value_name = "ARN")]
+    kms_key: Vec<String>,
+    /// AWS partition
+    #[arg(long, value_enum, default_value_t = Aws::Standard)]
+    aws: Aws,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -175,10 +165,10 @@ impl Policy {
                 let types: Vec<_> = types.iter().map(|each| each.load_balancer_type()).collect();
                 policy::log_delivery(aws.as_str(), bucket, prefix, account, &types)?
             }
-            Policy::Convert { source, out, kms_key, aws } => {
+            Policy::Convert(Access { source, out, kms_key, aws }) => {
                 policy::convert(aws.as_str(), source, out.as_deref(), kms_key)?
             }
-            Policy::Retire { source, out, kms_key, aws } => {
+            Policy::Retire(Access { source, out, kms_key, aws }) => {
                 policy::retire(aws.as_str(), source, out.as_deref(), kms_key)?
             }
             Policy::Lifecycle { out, days } => policy::lifecycle(out, *days)?,

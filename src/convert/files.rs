@@ -18,14 +18,11 @@ use crate::decode::gzip::Note;
 use crate::decode::sniff::{self, Foreign};
 use crate::encode::{ArrowEncoder, TableEncoder};
 use crate::logs::form::Writer;
-use crate::logs::original::{self, Original, OriginalLines};
+use crate::logs::original::{self, Original, OriginalLines, OriginalsBuilder};
 use crate::logs::reject::{self, Reason, Reject};
 use crate::logs::schema::LogType;
 use crate::plan::{Batch, Failure, Object};
 use crate::store::{StoreError, TargetError, Writing};
-
-/// Approximate size in bytes of a record batch of originals.
-const ORIGINALS_BYTES: usize = 1 << 20;
 
 /// The files of a batch while they are being written.
 pub(super) struct Open<'a> {
@@ -43,8 +40,7 @@ pub(super) struct Open<'a> {
     writer: Writer,
     /// Field count of the batch's usual form, taken from the first line that has a usual form.
     fields: Option<usize>,
-    /// Number of rows in the originals file.
-    original_rows: u64,
+    builder: OriginalsBuilder,
     tally: Tally,
     objects: Vec<Progress>,
     began: Instant,
@@ -107,7 +103,7 @@ impl<'a> Open<'a> {
             originals: None,
             writer: Writer::new(batch.partition.log_type.table()),
             fields: None,
-            original_rows: 0,
+            builder: OriginalsBuilder::default(),
             tally: Tally::default(),
             objects: vec![Progress::default(); batch.objects.len()],
             began: Instant::now(),
@@ -187,7 +183,7 @@ impl<'a> Open<'a> {
             self.write_rejects(&rejected, conversion)?;
         }
         if !originals.is_empty() {
-            self.write_originals(&originals, conversion)?;
+            self.write_originals(originals, conversion)?;
         }
         if !kept {
             return Ok(());
@@ -211,28 +207,26 @@ impl<'a> Open<'a> {
 
     fn write_originals(
         &mut self,
-        originals: &[(&str, OriginalLines)],
+        originals: Vec<(&str, OriginalLines)>,
         conversion: &Conversion,
     ) -> Result<(), ConvertError> {
         if self.originals.is_none() {
             self.originals = Some(self.begin(original::TABLE, original::schema(), conversion)?);
         }
-        self.original_rows += originals.len() as u64;
-        let is_bytes = |lines: &OriginalLines| matches!(lines.original, Original::Bytes(_));
-        self.tally.verbatim_lines +=
-            originals.iter().filter(|(_, lines)| is_bytes(lines)).count() as u64;
         let (encoder, staged) = self.originals.as_mut().expect("was just created");
-        // Lines can be long, so each record batch copies only a limited number of bytes.
-        let mut size = 0;
-        let some = originals.chunk_by(|(_, lines), _| {
-            size = if size < ORIGINALS_BYTES { size + lines.original.size() } else { 0 };
-            size < ORIGINALS_BYTES
-        });
-        for some in some {
-            let batch = original::batch(some.iter().map(|(key, lines)| (*key, lines)));
-            encoder.write(&batch).map_err(write_error(staged))?;
+        for (key, lines) in originals {
+            // The last part of a line ends with its line ending.
+            let is_line =
+                matches!(&lines.original, Original::Bytes(bytes) if bytes.ends_with(b"\n"));
+            self.tally.verbatim_lines += u64::from(is_line);
+            for part in lines.parts() {
+                self.builder.append(key, &lines, part);
+                if self.builder.is_full() {
+                    encoder.write(&self.builder.finish()).map_err(write_error(staged))?;
+                }
+            }
         }
-        Ok(())
+        encoder.write(&self.builder.finish()).map_err(write_error(staged))
     }
 
     /// Creates a file that only some batches need. Returns its encoder and its path.
@@ -280,7 +274,7 @@ impl<'a> Open<'a> {
             rows: self.tally.rows,
             rejects: self.tally.rejects.iter().map(|(code, n)| ((*code).to_owned(), *n)).collect(),
             fields: conversion.redaction.is_empty().then_some(self.fields.unwrap_or_default()),
-            originals: self.original_rows,
+            originals: self.builder.rows(),
             ..Claim::default()
         };
         let mut keys = Vec::new();
@@ -328,7 +322,7 @@ impl<'a> Open<'a> {
             let writing = encoder.finish().map_err(write_error(&staged))?;
             outputs.push(StagedOutput {
                 table: original::TABLE,
-                rows: self.original_rows,
+                rows: self.builder.rows(),
                 writing,
             });
             self.tally.original_files = 1;

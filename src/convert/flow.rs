@@ -41,6 +41,9 @@ use crate::logs::schema::LogType;
 /// Maximum decompressed size of an entry: just under [`MAX_WHOLE`], plus one more object.
 const INFLATED: usize = 2 * MAX_WHOLE;
 
+/// Bytes of kept lines in the queue above which workers process only its front. Ordinary logs have none.
+const MAX_KEPT: usize = 8 << 20;
+
 /// The pipeline of one batch.
 pub(super) struct Flow<'a> {
     driver: &'a Driver<'a>,
@@ -76,6 +79,8 @@ struct Queued {
     state: State,
     /// Bytes that the entry holds, or that it is expected to hold in its next state.
     bytes: usize,
+    /// Bytes of rejects and of lines in unusual forms: as many as the text, in the worst case.
+    kept: usize,
 }
 
 /// The state of an entry.
@@ -246,6 +251,8 @@ impl Schedule<'_> {
             return Some(0);
         }
         let may_inflate = share.may_grow();
+        let kept: usize = self.queue.iter().map(|entry| entry.kept).sum();
+        let ahead = if kept > MAX_KEPT { 1 } else { ahead };
         let (mut first, mut inflating) = (None, false);
         for (at, entry) in self.queue.iter().take(ahead).enumerate() {
             match entry.state {
@@ -270,7 +277,7 @@ impl Schedule<'_> {
             State::Compressed(_) => State::Inflating,
             State::Decompressed(_) => State::Decoding,
             State::Decoded(_) => {
-                let Queued { number, state, bytes } = self.queue.remove(at)?;
+                let Queued { number, state, bytes, .. } = self.queue.remove(at)?;
                 self.writing = true;
                 self.encoded += bytes;
                 return Some((number, state));
@@ -306,7 +313,8 @@ impl Schedule<'_> {
 
     fn insert(&mut self, at: usize, state: State) {
         let bytes = state.bytes();
-        self.queue.insert(at, Queued { number: self.next, state, bytes });
+        let kept = if let State::Decoded(decoded) = &state { decoded.kept_bytes() } else { 0 };
+        self.queue.insert(at, Queued { number: self.next, state, bytes, kept });
         self.next += 1;
     }
 

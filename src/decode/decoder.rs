@@ -107,10 +107,14 @@ impl KeptSize {
 impl Decoded {
     /// Returns the size in memory of the record batch and the rejected lines.
     pub fn bytes(&self) -> usize {
+        self.batch.get_array_memory_size() + self.kept_bytes()
+    }
+
+    /// Returns the size in memory of the rejected lines and of the lines in unusual forms.
+    pub fn kept_bytes(&self) -> usize {
         let rejects = self.segments.iter().flat_map(|segment| &segment.rejects);
         let written = self.segments.iter().flat_map(|segment| &segment.written);
-        self.batch.get_array_memory_size()
-            + written.map(WrittenLines::size).sum::<usize>()
+        written.map(WrittenLines::size).sum::<usize>()
             + rejects.map(|reject| size_of_val(reject) + reject.raw.len()).sum::<usize>()
     }
 }

@@ -9,6 +9,9 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 /// Directory of the originals files in the dataset. Query engines ignore it.
 pub(crate) const TABLE: &str = "_alb2parquet/originals";
 
+/// Approximate size in bytes of a record batch, and of the parts of a long line.
+const BATCH_BYTES: usize = 1 << 20;
+
 /// Name of the column that contains the bytes of lines.
 pub(crate) const BYTES: &str = "bytes";
 
@@ -19,16 +22,6 @@ pub(crate) enum Original {
     Form(Arc<str>),
     /// The bytes of one line, including its line ending. A line can be split across several originals.
     Bytes(Vec<u8>),
-}
-
-impl Original {
-    /// Returns the length of the form or the bytes.
-    pub(crate) fn size(&self) -> usize {
-        match self {
-            Self::Form(form) => form.len(),
-            Self::Bytes(bytes) => bytes.len(),
-        }
-    }
 }
 
 /// Consecutive lines without the usual form.
@@ -53,39 +46,75 @@ pub(crate) fn schema() -> SchemaRef {
     ]))
 }
 
-/// Returns a record batch of originals, each with the key of its object.
-pub(crate) fn batch<'a>(
-    all: impl IntoIterator<Item = (&'a str, &'a OriginalLines)>,
-) -> RecordBatch {
-    let (mut keys, mut forms) = (StringBuilder::new(), StringBuilder::new());
-    let (mut numbers, mut counts) = (Int64Builder::new(), Int64Builder::new());
-    let mut texts = BinaryBuilder::new();
-    for (key, OriginalLines { line_number, lines, original }) in all {
-        keys.append_value(key);
-        numbers.append_value(line_number.cast_signed());
-        counts.append_value(lines.cast_signed());
-        match original {
-            Original::Form(form) => {
-                forms.append_value(form);
-                texts.append_null();
-            }
-            Original::Bytes(bytes) => {
-                forms.append_null();
-                texts.append_value(bytes);
-            }
-        }
+/// A row of an originals file: a form, or bytes of a line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Part<'a> {
+    Form(&'a str),
+    Bytes(&'a [u8]),
+}
+
+impl OriginalLines {
+    /// Splits the lines into rows. Only the bytes of a long line need several.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let (form, bytes): (_, &[u8]) = match &self.original {
+            Original::Form(form) => (Some(Part::Form(form)), &[]),
+            Original::Bytes(bytes) => (None, bytes),
+        };
+        form.into_iter().chain(bytes.chunks(BATCH_BYTES).map(Part::Bytes))
     }
-    RecordBatch::try_new(
-        schema(),
-        vec![
-            Arc::new(keys.finish()),
-            Arc::new(numbers.finish()),
-            Arc::new(counts.finish()),
-            Arc::new(forms.finish()),
-            Arc::new(texts.finish()),
-        ],
-    )
-    .expect("the columns match the schema")
+}
+
+/// Builds record batches of originals.
+#[derive(Default)]
+pub(crate) struct OriginalsBuilder {
+    keys: StringBuilder,
+    numbers: Int64Builder,
+    counts: Int64Builder,
+    forms: StringBuilder,
+    bytes: BinaryBuilder,
+    rows: u64,
+}
+
+impl OriginalsBuilder {
+    /// Appends a part of lines, which belong to the object with the given key.
+    pub(crate) fn append(&mut self, key: &str, lines: &OriginalLines, part: Part<'_>) {
+        self.keys.append_value(key);
+        self.numbers.append_value(lines.line_number.cast_signed());
+        self.counts.append_value(lines.lines.cast_signed());
+        let (form, bytes) = match part {
+            Part::Form(form) => (Some(form), None),
+            Part::Bytes(bytes) => (None, Some(bytes)),
+        };
+        self.forms.append_option(form);
+        self.bytes.append_option(bytes);
+        self.rows += 1;
+    }
+
+    /// Returns whether the next record batch is large enough to be written.
+    pub(crate) fn is_full(&self) -> bool {
+        let forms = self.forms.values_slice().len();
+        self.keys.values_slice().len() + forms + self.bytes.values_slice().len() >= BATCH_BYTES
+    }
+
+    /// Returns the number of rows that were appended so far, including those in earlier record batches.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Returns the appended rows as a record batch, and resets the builder.
+    pub(crate) fn finish(&mut self) -> RecordBatch {
+        RecordBatch::try_new(
+            schema(),
+            vec![
+                Arc::new(self.keys.finish()),
+                Arc::new(self.numbers.finish()),
+                Arc::new(self.counts.finish()),
+                Arc::new(self.forms.finish()),
+                Arc::new(self.bytes.finish()),
+            ],
+        )
+        .expect("the columns match the schema")
+    }
 }
 
 /// Returns the originals in a record batch, each with the key of its object. Returns `None` if the batch does not have
@@ -127,9 +156,17 @@ mod tests {
             OriginalLines { line_number: 1, lines: 9, original: Original::Form("_ _\r\n".into()) },
             OriginalLines { line_number: 10, lines: 1, original: Original::Bytes(vec![0, 255]) },
         ];
-        let batch = batch(all.iter().map(|each| ("a/b", each)));
+        let mut builder = OriginalsBuilder::default();
+        for each in &all {
+            each.parts().for_each(|part| builder.append("a/b", each, part));
+        }
+        assert_eq!((builder.rows(), builder.is_full()), (2, false));
+        let batch = builder.finish();
         let parsed = parse(&batch).unwrap();
         assert_eq!(parsed, all.map(|each| ("a/b", each)));
+        let long = vec![b'x'; 2 * BATCH_BYTES + 1];
+        let long = OriginalLines { line_number: 1, lines: 1, original: Original::Bytes(long) };
+        assert_eq!(long.parts().count(), 3);
         assert_eq!(parse(&batch.project(&[0, 1, 2, 3]).unwrap()), None);
     }
 }

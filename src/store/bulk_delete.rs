@@ -22,6 +22,7 @@ use quick_xml::events::Event;
 
 use crate::store::explain::is_expired;
 use crate::store::raw::Signer;
+use crate::store::xml;
 
 /// Maximum number of objects per request.
 pub(super) const MAX_OBJECTS: usize = 1000;
@@ -195,18 +196,7 @@ fn parse(body: &[u8]) -> Result<HashMap<String, Answer>, String> {
             Event::Text(part) => text += &part.decode().map_err(|error| invalid(&error))?,
             Event::CData(part) => text += &part.decode().map_err(|error| invalid(&error))?,
             Event::GeneralRef(part) => {
-                let name = part.decode().map_err(|error| invalid(&error))?;
-                text.push(
-                    match (part.resolve_char_ref().map_err(|error| invalid(&error))?, &*name) {
-                        (Some(character), _) => character,
-                        (None, "amp") => '&',
-                        (None, "lt") => '<',
-                        (None, "gt") => '>',
-                        (None, "quot") => '"',
-                        (None, "apos") => '\'',
-                        (None, other) => return Err(format!("contains &{other};")),
-                    },
-                );
+                text.push(xml::character(&part).map_err(|error| invalid(&error))?);
             }
             Event::End(_) => {
                 let names: Vec<&str> = path.iter().map(String::as_str).collect();

@@ -16,6 +16,7 @@ use quick_xml::events::Event;
 
 use crate::store::lister::{Ask, Entry, ListError, Page, Pages};
 use crate::store::network::renewing;
+use crate::store::xml;
 
 /// Maximum size of an object in bytes: several times the S3 limit, but small enough that sums of sizes cannot overflow.
 pub const MAX_SIZE: u64 = 1 << 48;
@@ -145,18 +146,7 @@ fn parse(body: &[u8]) -> Result<Page, Problem> {
             }
             Event::Text(part) => text += &part.decode().map_err(broken)?,
             Event::CData(part) => text += &part.decode().map_err(broken)?,
-            Event::GeneralRef(part) => {
-                let named = part.decode().map_err(broken)?;
-                text.push(match (part.resolve_char_ref().map_err(broken)?, &*named) {
-                    (Some(character), _) => character,
-                    (None, "amp") => '&',
-                    (None, "lt") => '<',
-                    (None, "gt") => '>',
-                    (None, "quot") => '"',
-                    (None, "apos") => '\'',
-                    (None, other) => return Err(broken(format!("&{other}; is unknown"))),
-                });
-            }
+            Event::GeneralRef(part) => text.push(xml::character(&part).map_err(broken)?),
             Event::End(_) => is_end = true,
             Event::Eof if is_listing && path.is_empty() => break,
             Event::Eof if is_listing => return Err(broken("it is truncated")),

@@ -343,7 +343,7 @@ impl State {
     fn change_source(&mut self) {
         let objects = crate::simulation::objects();
         let object = &objects[self.random.below(objects.len() as u64) as usize];
-        match self.random.below(6) {
+        match self.random.below(8) {
             0 => {
                 let path = self.path(object);
                 let _ = self.source.delete(&path).now_or_never();
