@@ -10,6 +10,7 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use crate::cli::hint::{self, OfFlag};
+use crate::cli::iceberg::{AfterConversion, Result as Published};
 use crate::cli::log;
 use crate::cli::metrics::Metrics;
 use crate::cli::options::{self, Layout, Profile, Stores, Wanted};
@@ -35,7 +36,8 @@ const AFTER: &str = "\
 Exit codes:
   0  every object was converted
   1  more rejected lines than --max-rejects allows
-  2  some objects could not be read completely, or are not the log that their name promises
+  2  some objects could not be read completely, or are not the log that their name promises; or --iceberg could not
+     publish some files
   3  fatal error: nothing more was converted; SOURCE contains no logs; or stdout could not be written
   4  objects named like logs were not converted because of their endings or paths
   130, 143  interrupted; the same command continues the conversion
@@ -105,6 +107,9 @@ pub(super) struct Convert {
 
     #[command(flatten)]
     pub(super) stores: Stores,
+
+    #[command(flatten)]
+    pub(super) tables: AfterConversion,
 
     /// Layout of the partition directories
     #[arg(long, value_enum, default_value_t = Layout::Hive)]
@@ -277,14 +282,26 @@ impl Convert {
         tally.requests = network.traffic.requests();
         tally.requests_failed = network.traffic.failed();
         progress.print_summary(&tally, self.max_rejects);
+        let published = if tally.interrupted {
+            Ok(None)
+        } else {
+            self.tables.publish(&self.out, &dataset, &network, signals)
+        };
+        let tables = published.as_ref().ok().and_then(Option::as_ref);
+        if let Some(tables) = tables {
+            progress.print(|| tables.lines(false));
+            tables.failures().iter().for_each(|failure| progress.warn(failure));
+        }
         let printed = printed.and_then(|()| {
-            if self.json { print_json(&metrics.with_tally(&tally, threads)) } else { Ok(()) }
+            let summary = || metrics.summary(&tally, threads, tables.map(Published::json));
+            if self.json { print_json(&summary()) } else { Ok(()) }
         });
         printed.map_err(|error| error.after(ended(&tally)))?;
         if tally.interrupted {
             return Ok(signals.exit_code().unwrap_or(FAILED));
         }
-        Ok(exit_code(&tally, self.max_rejects))
+        let code = exit_code(&tally, self.max_rejects);
+        Ok(published?.map_or(code, |tables| if code == DONE { tables.exit_code() } else { code }))
     }
 
     /// Prints the plan, like the `plan` command.

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::convert::tally::Tally;
 
@@ -14,11 +15,13 @@ pub(super) struct Metrics {
     planned: Instant,
 }
 
-/// A tally with the metrics of its run.
+/// A tally with the metrics of its run and, if the dataset was published, the Iceberg tables.
 #[derive(Serialize)]
 pub(super) struct Measured<'a> {
     #[serde(flatten)]
     tally: &'a Tally,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iceberg: Option<Value>,
     metrics: Snapshot,
 }
 
@@ -50,8 +53,13 @@ impl Metrics {
         self.planned = Instant::now();
     }
 
-    /// Returns a tally with the metrics collected so far.
-    pub(super) fn with_tally<'a>(&self, tally: &'a Tally, threads: usize) -> Measured<'a> {
+    /// Returns a tally with the metrics collected so far, and the result of publishing the dataset.
+    pub(super) fn summary<'a>(
+        &self,
+        tally: &'a Tally,
+        threads: usize,
+        iceberg: Option<Value>,
+    ) -> Measured<'a> {
         let converting_seconds = self.planned.elapsed().as_secs_f64();
         let per_second = |count: u64| (count as f64 / converting_seconds.max(1e-9)).round();
         let metrics = Snapshot {
@@ -63,7 +71,7 @@ impl Metrics {
             decompressed_bytes_per_second: per_second(tally.bytes_decompressed),
             peak_memory_bytes: peak_memory(),
         };
-        Measured { tally, metrics }
+        Measured { tally, iceberg, metrics }
     }
 }
 
