@@ -26,6 +26,7 @@ mod with_feature {
         DataFile, FormatVersion, Literal, Manifest, ManifestList, ManifestStatus, Operation,
         TableMetadata,
     };
+    use parquet::file::reader::{FileReader, SerializedFileReader};
     use rusqlite::Connection;
     use serde_json::Value;
     use sha2::{Digest, Sha256};
@@ -143,7 +144,9 @@ mod with_feature {
             assert_eq!(elb.trim_matches('"'), "app/my-lb/50dc6c");
             let elb = file.upper_bounds()[&id("elb")].to_string();
             assert_eq!(elb.trim_matches('"'), "app/my-lb/50dc6d");
-            assert!(file.split_offsets().is_some_and(|offsets| offsets[0] == 4));
+            let footer = SerializedFileReader::new(fs::File::open(path).unwrap()).unwrap();
+            let first = footer.metadata().row_group(0).column(0).dictionary_page_offset();
+            assert_eq!(file.split_offsets(), Some(&[first.unwrap()][..]));
         }
         let snapshot = metadata.current_snapshot().unwrap();
         assert_eq!(snapshot.summary().operation, Operation::Append);
@@ -253,7 +256,9 @@ mod with_feature {
         run(&[&args[..], &["--namespace", "other"]].concat()).expect(0);
         // A copy at another location has the same ID.
         let copy = lake.world.path("copy");
-        fs::rename(lake.world.out(), &copy).unwrap();
+        for (name, bytes) in tree(&lake.world.out()) {
+            crate::support::put(&copy, &name, bytes);
+        }
         let args = ["iceberg", "publish", copy.to_str().unwrap(), "--catalog", &name];
         run(&args).expect(3).says(&["belongs to a copy of this dataset in file://"]);
     }

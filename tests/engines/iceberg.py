@@ -26,7 +26,7 @@ import iceberg_readers
 from checksums import DATE, PARTITION, Checksums
 
 NAMESPACE = "logs"
-FILTERS_PER_COLUMN = 6
+FILTERS_PER_COLUMN = 3
 
 
 def main():

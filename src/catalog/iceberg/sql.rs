@@ -146,3 +146,50 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
     matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::iceberg::table::definitions;
+
+    #[test]
+    fn only_the_first_of_two_commits_to_the_same_metadata_succeeds() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("catalog.db");
+        let open = |catalog, namespace| Sql::open(&path, catalog, namespace, false).unwrap();
+        let (one, other) = (open("default", "logs"), open("default", "logs"));
+        let metadata = definitions()[0].create("file:///t", []).unwrap();
+        assert_eq!(one.get("t").unwrap(), None);
+        assert_eq!(one.insert("t", &metadata, "a").unwrap(), Committed::Changed);
+        assert_eq!(other.insert("t", &metadata, "b").unwrap(), Committed::Conflict);
+        let from = other.get("t").unwrap().unwrap();
+        assert_eq!(from.location, "a");
+        assert_eq!(one.swap("t", &from, &metadata, "c").unwrap(), Committed::Changed);
+        assert_eq!(other.swap("t", &from, &metadata, "d").unwrap(), Committed::Conflict);
+        assert_eq!(other.get("t").unwrap().unwrap().location, "c");
+        for (catalog, namespace) in [("default", "other"), ("other", "logs")] {
+            assert_eq!(open(catalog, namespace).get("t").unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_database_of_an_older_program_is_used_unchanged() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("catalog.db");
+        let old = TABLES.replace("iceberg_type VARCHAR(5),", "");
+        Connection::open(&path).unwrap().execute_batch(&old).unwrap();
+        let sql = Sql::open(&path, "default", "logs", false).unwrap();
+        let metadata = definitions()[0].create("file:///t", []).unwrap();
+        assert_eq!(sql.insert("t", &metadata, "a").unwrap(), Committed::Changed);
+        assert_eq!(sql.get("t").unwrap().unwrap().location, "a");
+    }
+
+    #[test]
+    fn reading_creates_no_database() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("catalog.db");
+        let sql = Sql::open(&path, "default", "logs", true).unwrap();
+        assert_eq!(sql.get("t").unwrap(), None);
+        assert!(!path.exists());
+    }
+}
