@@ -162,11 +162,11 @@ mod with_cli {
         }
         #[cfg(feature = "iceberg")]
         pub mod iceberg {
-            pub use crate::catalog::iceberg::catalog::{
+            pub use crate::catalog::iceberg::metadata_files::Files;
+            pub use crate::catalog::iceberg::sql_catalog::Sql;
+            pub use crate::catalog::iceberg::table_catalog::{
                 Catalog, Change, Committed, Loaded, Pointer, PointerCatalog, Pointers,
             };
-            pub use crate::catalog::iceberg::files::Files;
-            pub use crate::catalog::iceberg::sql::Sql;
             pub use crate::catalog::iceberg::{
                 IcebergError, Options, Publication, Published, Publisher,
             };

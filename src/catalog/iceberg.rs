@@ -17,18 +17,18 @@
 //!    tables keep their files.
 
 mod bounds;
-pub(crate) mod catalog;
+mod claimed_files;
 mod commit;
-mod contents;
-pub(crate) mod files;
-pub(crate) mod glue;
+mod definition;
+pub(crate) mod glue_catalog;
 mod manifests;
+pub(crate) mod metadata_files;
 mod metrics;
-pub(crate) mod rest;
-pub(crate) mod sql;
+pub(crate) mod rest_catalog;
+pub(crate) mod sql_catalog;
 mod state;
 mod summary;
-mod table;
+pub(crate) mod table_catalog;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -39,11 +39,11 @@ use std::time::Duration;
 use rayon::ThreadPoolBuildError;
 use serde::Serialize;
 
-use crate::catalog::iceberg::catalog::Catalog;
+use crate::catalog::iceberg::claimed_files::Contents;
 use crate::catalog::iceberg::commit::{Attempt, Step};
-use crate::catalog::iceberg::contents::Contents;
-use crate::catalog::iceberg::files::Files;
-use crate::catalog::iceberg::table::{Definition, definitions};
+use crate::catalog::iceberg::definition::{Definition, definitions};
+use crate::catalog::iceberg::metadata_files::Files;
+use crate::catalog::iceberg::table_catalog::Catalog;
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::key::Partition;
 use crate::store::{StoreError, TargetError};

@@ -1,12 +1,12 @@
 //! IAM policies, bucket policies and lifecycle configurations, as JSON.
 
-mod iceberg;
+mod publication;
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-pub(crate) use crate::catalog::policy::iceberg::{Database, iceberg};
+pub(crate) use crate::catalog::policy::publication::{Database, iceberg};
 use crate::logs::schema::LoadBalancerType;
 use crate::store::{Kind, Place, Prefix, StoreError};
 

@@ -282,26 +282,36 @@ impl Convert {
         tally.requests = network.traffic.requests();
         tally.requests_failed = network.traffic.failed();
         progress.print_summary(&tally, self.max_rejects);
-        let published = if tally.interrupted {
-            Ok(None)
-        } else {
-            self.tables.publish(&self.out, &dataset, &network, signals)
-        };
-        let tables = published.as_ref().ok().and_then(Option::as_ref);
-        if let Some(tables) = tables {
-            progress.print(|| tables.lines(false));
-            tables.failures().iter().for_each(|failure| progress.warn(failure));
-        }
+        let published = self.publish(&tally, &dataset, &network, &progress, signals);
         let printed = printed.and_then(|()| {
-            let summary = || metrics.summary(&tally, threads, tables.map(Published::json));
-            if self.json { print_json(&summary()) } else { Ok(()) }
+            let tables = published.as_ref().ok().and_then(Option::as_ref).map(Published::json);
+            if self.json { print_json(&metrics.summary(&tally, threads, tables)) } else { Ok(()) }
         });
         printed.map_err(|error| error.after(ended(&tally)))?;
         if tally.interrupted {
             return Ok(signals.exit_code().unwrap_or(FAILED));
         }
-        let code = exit_code(&tally, self.max_rejects);
-        Ok(published?.map_or(code, |tables| if code == DONE { tables.exit_code() } else { code }))
+        Ok(exit_code(&tally, self.max_rejects, published?.as_ref()))
+    }
+
+    /// Publishes the dataset as Iceberg tables if a catalog is specified and the conversion was not interrupted.
+    fn publish(
+        &self,
+        tally: &Tally,
+        dataset: &Dataset,
+        network: &Network,
+        progress: &Progress,
+        signals: &Signals,
+    ) -> anyhow::Result<Option<Published>> {
+        if tally.interrupted {
+            return Ok(None);
+        }
+        let published = self.tables.publish(&self.out, dataset, network, signals)?;
+        if let Some(tables) = &published {
+            progress.print(|| tables.lines(false));
+            tables.failures().iter().for_each(|failure| progress.warn(failure));
+        }
+        Ok(published)
     }
 
     /// Prints the plan, like the `plan` command.
@@ -468,7 +478,7 @@ fn other_profile(dataset: &Dataset, profile: Profile) -> String {
     )
 }
 
-fn exit_code(tally: &Tally, max_rejects: f64) -> u8 {
+fn exit_code(tally: &Tally, max_rejects: f64, tables: Option<&Published>) -> u8 {
     if tally.objects.failed > 0 || !tally.failures.is_empty() {
         OBJECTS
     } else if plan::left_out(&tally.objects.skipped_by_kind) > 0 {
@@ -476,7 +486,7 @@ fn exit_code(tally: &Tally, max_rejects: f64) -> u8 {
     } else if tally.reject_share() > max_rejects {
         REJECTS
     } else {
-        DONE
+        tables.map_or(DONE, Published::exit_code)
     }
 }
 

@@ -86,7 +86,7 @@ fn of_cause(error: &(dyn Error + 'static)) -> Option<Hint> {
             AcceptError::Interrupted | AcceptError::Threads(_) => None,
         })
         .or_else(|| error.downcast_ref().and_then(of_retirement))
-        .or_else(|| error.downcast_ref().and_then(of_publication))
+        .or_else(|| of_publication(error))
         .or_else(|| error.downcast_ref().and_then(of_system))
 }
 
@@ -278,8 +278,8 @@ fn of_retirement(error: &RetireError) -> Option<Hint> {
 }
 
 #[cfg(feature = "iceberg")]
-fn of_publication(error: &IcebergError) -> Option<Hint> {
-    Some(match error {
+fn of_publication(error: &(dyn Error + 'static)) -> Option<Hint> {
+    Some(match error.downcast_ref::<IcebergError>()? {
         IcebergError::Dataset(error) => return of_dataset(error),
         IcebergError::Target(error) => return of_target(error),
         IcebergError::Store(error) => return of_store(error),
@@ -305,8 +305,9 @@ fn of_publication(error: &IcebergError) -> Option<Hint> {
 }
 
 #[cfg(not(feature = "iceberg"))]
-fn of_publication(NotBuilt: &NotBuilt) -> Option<Hint> {
-    Some("install the program with `cargo install --path . --features iceberg`".into())
+fn of_publication(error: &(dyn Error + 'static)) -> Option<Hint> {
+    let hint = "install the program with `cargo install --path . --features iceberg`";
+    error.is::<NotBuilt>().then(|| hint.into())
 }
 
 /// Returns the hint to print when the system cannot start a thread or allocate memory.

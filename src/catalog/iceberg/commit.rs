@@ -10,13 +10,13 @@ use iceberg::spec::{
 use rayon::prelude::*;
 use uuid::Uuid;
 
-use crate::catalog::iceberg::catalog::{Change, Committed, Loaded};
-use crate::catalog::iceberg::contents::{Claimed, Contents, DataFiles, Fingerprint};
+use crate::catalog::iceberg::claimed_files::{Claimed, Contents, DataFiles, Fingerprint};
+use crate::catalog::iceberg::definition::{Definition, mapping, values};
 use crate::catalog::iceberg::manifests::{self, NewSnapshot};
 use crate::catalog::iceberg::metrics::Footer;
 use crate::catalog::iceberg::state::{DATASET, LOCATION, Recorded, State};
 use crate::catalog::iceberg::summary::{self, Difference};
-use crate::catalog::iceberg::table::{Definition, mapping, values};
+use crate::catalog::iceberg::table_catalog::{Change, Committed, Loaded};
 use crate::catalog::iceberg::{Detail, IcebergError, Published, Publisher};
 use crate::dataset::file::PublishedFile;
 use crate::logs::key::Partition;

@@ -13,7 +13,7 @@ use iceberg::spec::{
     PartitionSpec, SchemaRef, Snapshot,
 };
 
-use crate::catalog::iceberg::files::{Files, new_url};
+use crate::catalog::iceberg::metadata_files::{Files, new_url};
 use crate::catalog::iceberg::{Detail, IcebergError};
 
 /// Name of a file in memory.

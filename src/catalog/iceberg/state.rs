@@ -6,9 +6,9 @@ use iceberg::spec::{ManifestFile, TableMetadata};
 use rayon::prelude::*;
 
 use crate::catalog::iceberg::IcebergError;
-use crate::catalog::iceberg::contents::Fingerprint;
-use crate::catalog::iceberg::files::Files;
+use crate::catalog::iceberg::claimed_files::Fingerprint;
 use crate::catalog::iceberg::manifests;
+use crate::catalog::iceberg::metadata_files::Files;
 
 /// Property with the ID of the dataset that a table belongs to.
 pub(super) const DATASET: &str = "alb2parquet.dataset";

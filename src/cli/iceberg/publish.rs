@@ -7,11 +7,11 @@ use indicatif::HumanCount;
 use serde_json::Value;
 
 use crate::catalog::ddl::{Dialect, locate};
-use crate::catalog::iceberg::catalog::{Catalog, PointerCatalog};
-use crate::catalog::iceberg::files::Files;
-use crate::catalog::iceberg::glue::Glue;
-use crate::catalog::iceberg::rest::Rest;
-use crate::catalog::iceberg::sql::Sql;
+use crate::catalog::iceberg::glue_catalog::Glue;
+use crate::catalog::iceberg::metadata_files::Files;
+use crate::catalog::iceberg::rest_catalog::Rest;
+use crate::catalog::iceberg::sql_catalog::Sql;
+use crate::catalog::iceberg::table_catalog::{Catalog, PointerCatalog};
 use crate::catalog::iceberg::{IcebergError, Options, Publication, Published, Publisher};
 use crate::cli::iceberg::{CatalogName, Tables};
 use crate::cli::signals::Signals;

@@ -32,15 +32,12 @@ pub(crate) fn iceberg(
     let not_s3 = |url: &str| PolicyError::NotS3(url.to_owned());
     let Prefix { bucket, path, .. } = in_s3(out)?.ok_or_else(|| not_s3(out))?;
     let path = path.as_ref();
-    let metadata = match warehouse {
-        Some(url) => {
-            let Prefix { bucket, path, .. } = in_s3(url)?.ok_or_else(|| not_s3(url))?;
-            objects_arn(aws, &bucket, path.as_ref())?
-        }
-        None => {
-            let below = format!("{path}/_alb2parquet/iceberg");
-            objects_arn(aws, &bucket, below.trim_start_matches('/'))?
-        }
+    let metadata = if let Some(url) = warehouse {
+        let Prefix { bucket, path, .. } = in_s3(url)?.ok_or_else(|| not_s3(url))?;
+        objects_arn(aws, &bucket, path.as_ref())?
+    } else {
+        let below = format!("{path}/_alb2parquet/iceberg");
+        objects_arn(aws, &bucket, below.trim_start_matches('/'))?
     };
     let mut statements = vec![
         // Without permission to list the bucket, S3 denies access to a missing object instead of reporting that it does

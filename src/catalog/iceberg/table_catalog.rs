@@ -4,7 +4,7 @@ use iceberg::spec::TableMetadata;
 use iceberg::{TableRequirement, TableUpdate};
 
 use crate::catalog::iceberg::IcebergError;
-use crate::catalog::iceberg::files::{Files, new_url};
+use crate::catalog::iceberg::metadata_files::{Files, new_url};
 
 /// A table as its catalog describes it.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use iceberg::spec::TableMetadata;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::catalog::iceberg::IcebergError;
-use crate::catalog::iceberg::catalog::{Committed, Pointer, Pointers};
+use crate::catalog::iceberg::table_catalog::{Committed, Pointer, Pointers};
 
 /// How long to wait for another process that writes to the database.
 const BUSY: Duration = Duration::from_mins(1);
@@ -150,7 +150,7 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::iceberg::table::definitions;
+    use crate::catalog::iceberg::definition::definitions;
 
     #[test]
     fn only_the_first_of_two_commits_to_the_same_metadata_succeeds() {

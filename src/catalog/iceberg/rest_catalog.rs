@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::catalog::iceberg::catalog::{Catalog, Change, Committed, Loaded, Pointer};
+use crate::catalog::iceberg::table_catalog::{Catalog, Change, Committed, Loaded, Pointer};
 use crate::catalog::iceberg::{Detail, IcebergError};
 use crate::store::{Api, Network};
 

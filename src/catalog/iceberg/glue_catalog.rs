@@ -5,7 +5,7 @@ use iceberg::spec::{PrimitiveType, TableMetadata, Type};
 use serde_json::{Map, Value, json};
 
 use crate::catalog::iceberg::IcebergError;
-use crate::catalog::iceberg::catalog::{Committed, Pointer, Pointers};
+use crate::catalog::iceberg::table_catalog::{Committed, Pointer, Pointers};
 use crate::store::{Api, Network};
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
