@@ -171,6 +171,7 @@ impl Conversion<'_> {
         let outcome = Mutex::new(Outcome::default());
         on_threads(drivers, || driver.drive(&queue, ledger, &outcome));
         let Outcome { tallies, left, failed } = outcome.into_inner().expect("no holder panics");
+        self.dataset.target().wait();
         match self.dataset.confirm() {
             // If the dataset was replaced, other failures may merely be consequences, so report the replacement.
             Err(error) if failed.is_none() || matches!(error, DatasetError::Replaced(_)) => {

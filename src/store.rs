@@ -15,6 +15,7 @@ mod file_key;
 mod limiter;
 mod lister;
 mod network;
+mod notes;
 mod open;
 mod listing_page;
 mod place;

@@ -2,8 +2,8 @@
 //! the store throttles requests.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -117,4 +117,53 @@ fn more_requests_than_open_files_are_refused() {
     limited("400").expect(3).says(&["ulimit -n", "is 500", "--max-requests 400 needs 656"]);
     let allowed = limited("100").expect(3);
     assert!(!allowed.stderr.contains("ulimit"), "{}", allowed.stderr);
+}
+
+/// Returns whether a request writes the note about an upload.
+fn writes_note(request: &Request) -> bool {
+    request.method == "PUT"
+        && request.key.contains("_alb2parquet/staging/")
+        && request.key.ends_with(".json")
+}
+
+#[test]
+fn an_upload_sends_its_parts_while_its_note_is_written() {
+    let (sent, parts) = (Arc::new((Mutex::new(0), Condvar::new())), Arc::new(AtomicUsize::new(0)));
+    let overlapped = Arc::clone(&parts);
+    // The store writes the note only once the part has arrived, or after a long time.
+    let wait = move |request: &Request| {
+        let (count, changed) = &*sent;
+        if request.query.contains_key("partNumber") {
+            *count.lock().unwrap() += 1;
+            changed.notify_all();
+        } else if writes_note(request) {
+            let patience = Duration::from_secs(60);
+            let none = |count: &mut usize| *count == 0;
+            let waited = changed.wait_timeout_while(count.lock().unwrap(), patience, none);
+            let is_timeout = waited.unwrap().1.timed_out();
+            overlapped.fetch_add(usize::from(!is_timeout), Ordering::SeqCst);
+        }
+        Reply::Usual
+    };
+    let server = Memory::start(objects(1, 1), wait);
+    let converted = run(&server, "convert", "s3://lake", &["--json"]).expect(0);
+    assert_eq!(converted.count("/objects/converted"), 1);
+    assert_eq!(parts.load(Ordering::SeqCst), 1);
+    let notes = server.change(|objects| {
+        objects.keys().filter(|key| key.contains("_alb2parquet/staging/")).count()
+    });
+    assert_eq!(notes, 0);
+}
+
+#[test]
+fn an_upload_without_a_note_is_not_claimed() {
+    let refuse = |request: &Request| {
+        let denied = "<Error><Code>AccessDenied</Code></Error>".to_owned();
+        if writes_note(request) { Reply::Other(403, denied) } else { Reply::Usual }
+    };
+    let server = Memory::start(objects(1, 1), refuse);
+    run(&server, "convert", "s3://lake", &["--json"]).expect(3).says(&["_alb2parquet/staging/"]);
+    let is_state = |key: &&String| key.contains("_alb2parquet/claims/") || key.contains(".parquet");
+    let written = server.change(|objects| objects.keys().filter(is_state).count());
+    assert_eq!(written, 0);
 }

@@ -24,6 +24,7 @@ use crate::store::explain::{is_server_error, is_without_parts};
 use crate::store::file_key::FileKey;
 use crate::store::lister::{ListError, Pages, list_all};
 use crate::store::network::{Network, Requests, renewing};
+use crate::store::notes::Notes;
 use crate::store::place::Prefix;
 use crate::store::target::{
     Access, Completed, Created, Leftover, Stage, Staged, StagedFile, Stored, Target, TargetError,
@@ -52,6 +53,7 @@ pub struct Bucket {
     url: String,
     /// Directory for notes about uploads.
     staging: String,
+    notes: Arc<Notes>,
     /// Whether the store has separate requests for starting and aborting an upload. In other stores, the first part
     /// starts the upload.
     aborts: bool,
@@ -95,7 +97,8 @@ impl Bucket {
         let uploads = Uploads(uploads);
         let (staging, requests) = (staging.to_owned(), Requests::default());
         let (pages, aborts, reads) = (None, true, 1);
-        Self { store, uploads, pages, root, url, staging, aborts, reads, requests }
+        let notes = Arc::new(Notes::new(Arc::clone(&store), requests.clone()));
+        Self { store, uploads, pages, root, url, staging, notes, aborts, reads, requests }
     }
 
     /// Opens a prefix in a bucket as a target.
@@ -107,8 +110,9 @@ impl Bucket {
         let Client { store, uploads, pages, requests, aborts, .. } =
             Client::connect(prefix, network)?;
         let url = prefix.to_string();
+        let notes = Arc::new(Notes::new(Arc::clone(&store), requests.clone()));
         let bucket = Self::new(store, uploads, prefix.path.clone(), &url, staging);
-        Ok(Self { pages: Some(pages), aborts, requests, reads: READS, ..bucket })
+        Ok(Self { pages: Some(pages), notes, aborts, requests, reads: READS, ..bucket })
     }
 
     /// Declares that the store, like Azure, cannot abort uploads.
@@ -149,6 +153,7 @@ impl Bucket {
         move |error| TargetError::of_store(name, access, error)
     }
 
+    /// Returns the key of the note about an upload.
     fn note(&self, key: &str, id: &str) -> String {
         let mut hash = Sha256::new();
         hash.update(key);
@@ -278,12 +283,10 @@ impl Target for Bucket {
         let (parts, part, sending) = (Vec::new(), Vec::new(), VecDeque::new());
         let uploading = Uploading { bucket, path, key, id, parts, part, sending };
         let staged = uploading.staged();
-        let note = self.note(&uploading.key, &uploading.id);
         let text = PutPayload::from(serde_json::to_vec(&staged).expect("plain values"));
-        let at = self.path(&note);
-        let written = self.ask(|| self.store.put(&at, text.clone()));
-        match written.map_err(self.writing(&note)) {
-            Ok(_) => Ok(Box::new(uploading)),
+        let note = self.note(&uploading.key, &uploading.id);
+        match self.notes.write(&self.path(&note), text).map_err(self.writing(&note)) {
+            Ok(()) => Ok(Box::new(uploading)),
             Err(error) => {
                 // If this fails, too, the upload remains until one of the bucket's lifecycle rules deletes it.
                 let _ = self.abort(&staged);
@@ -353,9 +356,12 @@ impl Target for Bucket {
 
     fn forget(&self, staged: &Staged) {
         if let Staged::Upload { key, id, .. } = staged {
-            // If this fails, `clean` deletes the note.
-            let _ = self.delete(&self.note(key, id));
+            self.notes.delete(self.path(&self.note(key, id)));
         }
+    }
+
+    fn wait(&self) {
+        self.notes.wait();
     }
 }
 
@@ -414,6 +420,8 @@ impl Stage for Uploading {
         if !self.part.is_empty() || self.parts.is_empty() && self.sending.is_empty() {
             self.put_part().map_err(self.bucket.writing(&self.key))?;
         }
-        self.arrive(0).map_err(self.bucket.writing(&self.key))
+        self.arrive(0).map_err(self.bucket.writing(&self.key))?;
+        let note = self.bucket.note(&self.key, &self.id);
+        self.bucket.notes.written(&self.bucket.path(&note)).map_err(self.bucket.writing(&note))
     }
 }

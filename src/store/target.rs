@@ -145,8 +145,12 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// Fails when the staged files cannot be listed.
     fn staged(&self) -> Result<Vec<Leftover>, TargetError>;
 
-    /// Deletes the note about a staged file that is now visible or aborted, if the note exists.
+    /// Deletes the note about a staged file that is now visible or aborted, if the note exists. The request may continue
+    /// in the background.
     fn forget(&self, staged: &Staged);
+
+    /// Waits until no requests continue in the background.
+    fn wait(&self) {}
 }
 
 /// A file in the listing of a target.
