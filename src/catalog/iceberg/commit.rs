@@ -22,8 +22,8 @@ use crate::dataset::file::PublishedFile;
 use crate::logs::key::Partition;
 use crate::store::FileKey;
 
-/// Number of data files per manifest. Their entries take up about eight megabytes, the size that Iceberg aims at
-/// (<https://iceberg.apache.org/docs/latest/configuration/>, `commit.manifest.target-size-bytes`).
+/// Number of data files per manifest. Their entries take up about four megabytes. Iceberg merges manifests that are
+/// smaller than eight (<https://iceberg.apache.org/docs/latest/configuration/>, `commit.manifest.target-size-bytes`).
 const FILES_PER_MANIFEST: usize = 3000;
 
 /// Result of one attempt.
