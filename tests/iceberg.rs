@@ -131,7 +131,7 @@ mod with_feature {
             let path = file.file_path().strip_prefix("file://").unwrap();
             assert_eq!(file.file_size_in_bytes(), fs::metadata(path).unwrap().len());
             let values: Vec<Option<Literal>> =
-                file.partition().iter().map(|value| value.cloned()).collect();
+                file.partition().iter().map(Option::<&Literal>::cloned).collect();
             let day = if path.contains("day=18") { 20_287 } else { 20_288 };
             let text = |text: &str| Some(Literal::string(text));
             assert_eq!(values, [text("012345678901"), text("eu-west-1"), Some(Literal::date(day))]);

@@ -61,7 +61,7 @@ impl SimPointers {
         });
         match done {
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Committed::Conflict),
-            done => done.map_err(transient),
+            done => done.map_err(|error| transient(&error)),
         }
     }
 }
@@ -70,7 +70,7 @@ fn path_of(table: &str) -> Path {
     Path::from(format!("catalog/{table}"))
 }
 
-fn transient(error: object_store::Error) -> IcebergError {
+fn transient(error: &object_store::Error) -> IcebergError {
     IcebergError::Catalog { name: "sim".to_owned(), why: error.to_string(), is_transient: true }
 }
 
@@ -85,7 +85,7 @@ impl Pointers for SimPointers {
     fn get(&self, table: &str) -> Result<Option<Pointer>, IcebergError> {
         let path = path_of(table);
         let found = self.0.call("load", false, false, move |store| Ok(read(store, &path)));
-        let found = found.map_err(transient)?;
+        let found = found.map_err(|error| transient(&error))?;
         Ok(found.map(|location| Pointer { location, version: None }))
     }
 
@@ -184,18 +184,6 @@ impl World {
         Ok(())
     }
 
-    /// Returns the data files of the claims that are done.
-    fn claimed(&self, dataset: &Dataset) -> anyhow::Result<BTreeSet<String>> {
-        let hints = Hints::list(dataset)?;
-        let mut keys = BTreeSet::new();
-        for partition in hints.partitions() {
-            for (_, claim) in Log::read(dataset, partition, &hints)?.holding() {
-                keys.extend(claim.outputs.iter().map(|output| output.file.key.to_string()));
-            }
-        }
-        Ok(keys)
-    }
-
     /// Returns the data files in the table, read with the Iceberg crate.
     fn published(&self) -> Vec<String> {
         let state = self.scheduler.state();
@@ -222,6 +210,18 @@ impl World {
         files.sort();
         files
     }
+}
+
+/// Returns the data files of the claims that are done.
+fn claimed(dataset: &Dataset) -> anyhow::Result<BTreeSet<String>> {
+    let hints = Hints::list(dataset)?;
+    let mut keys = BTreeSet::new();
+    for partition in hints.partitions() {
+        for (_, claim) in Log::read(dataset, partition, &hints)?.holding() {
+            keys.extend(claim.outputs.iter().map(|output| output.file.key.to_string()));
+        }
+    }
+    Ok(keys)
 }
 
 /// The table that the simulated conversions fill.
@@ -319,7 +319,7 @@ fn check(world: &World) -> anyhow::Result<Option<String>> {
     world.run(0, "last".to_owned(), PROGRAMS[0])?;
     let publication = world.publish(0, "last publication".to_owned())?;
     let dataset = world.dataset(0, "reader".to_owned(), &Arc::default())?;
-    let (claimed, published) = (world.claimed(&dataset)?, world.published());
+    let (claimed, published) = (claimed(&dataset)?, world.published());
     if !publication.is_complete() {
         return Ok(Some(format!("the last publication is not complete: {publication:?}")));
     }
@@ -384,7 +384,7 @@ fn a_removal_during_a_publication_is_published() {
         world.scheduler.state().rates = Rates::default();
         world.scheduler.start(1);
         let dataset = world.dataset(0, "reader".to_owned(), &Arc::default()).unwrap();
-        let claimed: Vec<String> = world.claimed(&dataset).unwrap().into_iter().collect();
+        let claimed: Vec<String> = claimed(&dataset).unwrap().into_iter().collect();
         assert_eq!((world.published(), claimed.len()), (claimed, 1), "seed {seed}");
         assert_eq!(world.scheduler.state().violation.take(), None, "seed {seed}");
     }
