@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -18,16 +18,17 @@ use crate::cli::progress::{self, Messages, Progress};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{StdoutError, print_json};
 use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, REJECTS, limits, nothing, resolve};
+use crate::convert::live::{Live, Watch};
 use crate::convert::manifest::{self, Batches, Outcome};
 use crate::convert::tally::Tally;
 use crate::convert::touched::Comparison;
-use crate::convert::{Conversion, Observer, Read};
+use crate::convert::{Conversion, ConvertError, Observer, Read};
 use crate::dataset::layout::{Dataset, Opening};
 use crate::dataset::ledger::Ledger;
 use crate::encode::{Compression, Format};
 use crate::logs::schema::{self, Kind, Table};
 use crate::plan::estimate::{Prices, Speed};
-use crate::plan::{self, Batch, Failure, Listing, Plan, PlanError};
+use crate::plan::{self, Batch, Failure, Listing, Planner};
 use crate::redact::{Redaction, Rules};
 use crate::store::{Network, Patience, Place, Source};
 
@@ -180,16 +181,6 @@ pub(super) enum Codec {
     None,
 }
 
-/// A plan, with the open sources and the ledger for its conversion.
-struct Work<'a> {
-    sources: Vec<Source>,
-    ledger: Ledger<'a>,
-    plan: Plan,
-    /// The preliminary outcome of each batch in the plan, printed once the batch is complete. `None` without
-    /// `--batches`.
-    begun: Option<Vec<Outcome>>,
-}
-
 impl Convert {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         let bloom_filters = bloom_filters(&self.bloom_filter)?;
@@ -200,7 +191,7 @@ impl Convert {
             return self.plan(&redaction, signals);
         }
         let progress = Progress::new(self.messages());
-        let mut metrics = Metrics::begin();
+        let metrics = Metrics::begin();
         let network = resolve::network(&self.stores, progress.report_waiting())?;
         progress::watch(&network.traffic);
         let threads = match self.threads {
@@ -209,71 +200,92 @@ impl Convert {
         };
         network.limiter.configure(self.max_requests.map(usize::from), threads);
         let out = resolve::place_of(&self.out)?;
-        let dataset;
-        let Work { sources, ledger, mut plan, begun } = if let Some(name) = &self.batches {
-            let batches = Batches::read(name, &network, self.wanted.shard)
-                .map_err(|error| OfFlag::new("--batches", error))?;
-            let sources: Vec<String> = batches.sources.iter().map(Source::address).collect();
-            resolve::refuse_overlap(&sources, &self.out, &out)?;
-            dataset = self.dataset(&out, &redaction, &network)?;
-            metrics.listed();
-            described(batches, &dataset, signals)?
-        } else {
-            let mut selection = resolve::selected(&self.wanted, &self.sources)?;
-            resolve::refuse_overlap(&self.sources, &self.out, &out)?;
-            let is_listed = self.wanted.objects.is_none();
-            let sources =
-                resolve::open_sources(&self.sources, is_listed, &network, &mut selection)?;
-            dataset = self.dataset(&out, &redaction, &network)?;
-            let listing = resolve::listing(&self.wanted, &sources, &selection, &network, signals)?;
-            metrics.listed();
-            for line in nothing::unmatched(&listing) {
-                progress.warn(&line);
+        let (tally, printed) = match &self.batches {
+            Some(name) => {
+                let batches = Batches::read(name, &network, self.wanted.shard)
+                    .map_err(|error| OfFlag::new("--batches", error))?;
+                let sources: Vec<String> = batches.sources.iter().map(Source::address).collect();
+                resolve::refuse_overlap(&sources, &self.out, &out)?;
+                let dataset = self.dataset(&out, &redaction, &network)?;
+                metrics.listed();
+                let ledger = Ledger::of_few(&dataset);
+                let (sources, manifest::Work { plan, begun, done }) =
+                    batches.plan(&ledger, signals.stop())?;
+                for outcome in &done {
+                    print_json(outcome)?;
+                }
+                self.warn_of_profile(&dataset, &progress);
+                plan.batches.iter().for_each(|batch| progress.plan(batch));
+                metrics.planned();
+                progress.is_planned();
+                progress.begin(&network.limiter);
+                let observer = Reporting::new(&progress, &metrics, Some(begun));
+                let conversion = Conversion {
+                    sources: &sources,
+                    dataset: &dataset,
+                    format: self.format(),
+                    bloom_filters: &bloom_filters,
+                    redaction: &redaction,
+                    threads,
+                    observer: &observer,
+                    stop: signals.stop(),
+                };
+                let result = conversion.run(plan, &ledger, metrics.began);
+                progress.end();
+                (result?, observer.end())
             }
-            let is_nothing = listing.objects.is_empty() && listing.failures.is_empty();
-            let nothing =
-                is_nothing.then(|| nothing::to_convert(&self.sources, &self.wanted, &listing));
-            let is_explained = nothing::is_explained(&listing);
-            // Even if there is nothing to convert, this call finishes batches that other runs have claimed.
-            let work = self.listed(listing, sources, &dataset, signals)?;
-            match nothing {
-                Some(lines) if !is_explained => {
-                    progress.fail(&lines);
-                    for Failure { object, error, .. } in &work.plan.failures {
-                        progress.fail(&[format!("{object}: {error}")]);
-                    }
-                    for hint in hint::of_failures(&work.plan.failures) {
-                        progress.fail(&[format!("hint: {hint}")]);
-                    }
+            None => {
+                let mut selection = resolve::selected(&self.wanted, &self.sources)?;
+                resolve::refuse_overlap(&self.sources, &self.out, &out)?;
+                let is_listed = self.wanted.objects.is_none();
+                let sources =
+                    resolve::open_sources(&self.sources, is_listed, &network, &mut selection)?;
+                let dataset = self.dataset(&out, &redaction, &network)?;
+                let gathering =
+                    resolve::gathering(&self.wanted, &sources, &selection, &network, signals)?;
+                let ledger = Ledger::open(&dataset)?;
+                self.warn_of_profile(&dataset, &progress);
+                progress.begin(&network.limiter);
+                let observer = Reporting::new(&progress, &metrics, None);
+                let conversion = Conversion {
+                    sources: &sources,
+                    dataset: &dataset,
+                    format: self.format(),
+                    bloom_filters: &bloom_filters,
+                    redaction: &redaction,
+                    threads,
+                    observer: &observer,
+                    stop: signals.stop(),
+                };
+                let size = self.wanted.target_file_size;
+                let (stop, compared) = (signals.stop(), progress.compared());
+                let live = Live {
+                    gathering,
+                    planner: Planner::new(&sources, size, Some(&ledger), stop),
+                    comparison: Comparison {
+                        sources: &sources,
+                        ledger: &ledger,
+                        threads,
+                        compared,
+                        stop,
+                    },
+                    watch: &observer,
+                };
+                let result =
+                    conversion.run_live(|convert| live.run(convert), &ledger, metrics.began);
+                progress.end();
+                let (tally, listing) = result.map_err(|error| match error {
+                    ConvertError::Plan(error) => resolve::of_list(error),
+                    error => error.into(),
+                })?;
+                if self.report_listing(&listing, &tally, &progress) {
                     return Ok(FAILED);
                 }
-                Some(lines) => progress.print(|| lines),
-                None => {}
+                (tally, observer.end())
             }
-            work
         };
-        if dataset.profile() != resolve::profile(self.profile) {
-            progress.warn(&other_profile(&dataset, self.profile));
-        }
-        compare(&mut plan, &sources, &ledger, threads, &progress, signals)?;
-        metrics.planned();
-        progress.begin(&plan, &network.limiter);
-        let observer = Reporting::new(&progress, begun);
-        let conversion = Conversion {
-            sources: &sources,
-            dataset: &dataset,
-            format: self.format(),
-            bloom_filters: &bloom_filters,
-            redaction: &redaction,
-            threads,
-            observer: &observer,
-            stop: signals.stop(),
-        };
-        let result = conversion.run(plan, &ledger, metrics.began);
-        progress.end();
+        let mut tally = tally;
         progress::log_reads(&network.limiter);
-        let mut tally = result?;
-        let printed = observer.end();
         tally.requests = network.traffic.requests();
         tally.requests_failed = network.traffic.failed();
         progress.print_summary(&tally, self.max_rejects);
@@ -285,6 +297,40 @@ impl Convert {
             return Ok(signals.exit_code().unwrap_or(FAILED));
         }
         Ok(exit_code(&tally, self.max_rejects))
+    }
+
+    /// Reports selected names that no object has and, if there is nothing to convert, the reason. Returns `true` if
+    /// this is an error.
+    fn report_listing(&self, listing: &Listing, tally: &Tally, progress: &Progress) -> bool {
+        if tally.interrupted {
+            return false;
+        }
+        for line in nothing::unmatched(listing) {
+            progress.warn(&line);
+        }
+        if listing.selected > 0 || listing.has_failures {
+            return false;
+        }
+        let lines = nothing::to_convert(&self.sources, &self.wanted, listing);
+        if nothing::is_explained(listing) {
+            progress.print(|| lines);
+            return false;
+        }
+        progress.fail(&lines);
+        for Failure { object, error, .. } in &tally.failures {
+            progress.fail(&[format!("{object}: {error}")]);
+        }
+        for hint in hint::of_failures(&tally.failures) {
+            progress.fail(&[format!("hint: {hint}")]);
+        }
+        true
+    }
+
+    /// Warns if the dataset was created with a different profile.
+    fn warn_of_profile(&self, dataset: &Dataset, progress: &Progress) {
+        if dataset.profile() != resolve::profile(self.profile) {
+            progress.warn(&other_profile(dataset, self.profile));
+        }
     }
 
     /// Prints the plan, like the `plan` command.
@@ -339,60 +385,12 @@ impl Convert {
         let opening = Opening { layout, run, single_writer, patience, redaction, profile };
         Ok(Dataset::open(target, opening)?)
     }
-
-    /// Plans the conversion of the listed objects.
-    fn listed<'a>(
-        &self,
-        listing: Listing,
-        sources: Vec<Source>,
-        dataset: &'a Dataset,
-        signals: &Signals,
-    ) -> anyhow::Result<Work<'a>> {
-        let mut ledger = Ledger::open(dataset)?;
-        let size = self.wanted.target_file_size;
-        let plan = Plan::make(listing, &sources, size, &mut ledger, signals.stop())?;
-        Ok(Work { sources, ledger, plan, begun: None })
-    }
-}
-
-/// Compares touched objects with their converted content, and shows the progress.
-fn compare(
-    plan: &mut Plan,
-    sources: &[Source],
-    ledger: &Ledger,
-    threads: usize,
-    progress: &Progress,
-    signals: &Signals,
-) -> Result<(), PlanError> {
-    if plan.touched.is_empty() {
-        return Ok(());
-    }
-    let compared = progress.compare(plan.touched.len() as u64);
-    let stop = signals.stop();
-    let comparison = Comparison { sources, ledger, threads, compared: &compared, stop };
-    let result = comparison.update(plan);
-    progress.end();
-    result
-}
-
-/// Plans the batches from `--batches`, and prints the outcomes of batches that have already been converted.
-fn described<'a>(
-    batches: Batches,
-    dataset: &'a Dataset,
-    signals: &Signals,
-) -> anyhow::Result<Work<'a>> {
-    let mut ledger = Ledger::of_few(dataset);
-    let (sources, manifest::Work { plan, begun, done }) =
-        batches.plan(&mut ledger, signals.stop())?;
-    for outcome in &done {
-        print_json(outcome)?;
-    }
-    Ok(Work { sources, ledger, plan, begun: Some(begun) })
 }
 
 /// Shows the progress of a conversion and, with `--batches`, prints the outcome of each batch.
 struct Reporting<'a> {
     progress: &'a Progress,
+    metrics: &'a Metrics,
     outcomes: Mutex<Outcomes>,
 }
 
@@ -403,8 +401,8 @@ struct Outcomes {
 }
 
 impl<'a> Reporting<'a> {
-    fn new(progress: &'a Progress, begun: Option<Vec<Outcome>>) -> Self {
-        Self { progress, outcomes: Mutex::new(Outcomes { begun, error: None }) }
+    fn new(progress: &'a Progress, metrics: &'a Metrics, begun: Option<Vec<Outcome>>) -> Self {
+        Self { progress, metrics, outcomes: Mutex::new(Outcomes { begun, error: None }) }
     }
 
     fn end(self) -> Result<(), StdoutError> {
@@ -413,7 +411,34 @@ impl<'a> Reporting<'a> {
     }
 }
 
+impl Watch for Reporting<'_> {
+    fn listed(&self, objects: u64) {
+        self.progress.listed(objects);
+    }
+
+    fn compares(&self, objects: u64) {
+        self.progress.compares(objects);
+    }
+
+    fn is_listed(&self) {
+        self.metrics.listed();
+    }
+
+    fn is_planned(&self) {
+        self.metrics.planned();
+        self.progress.is_planned();
+    }
+}
+
 impl Observer for Reporting<'_> {
+    fn planned(&self, batch: &Batch) {
+        self.metrics.converts();
+        // The batches of `--batches` are known before the conversion.
+        if lock(&self.outcomes).begun.is_none() {
+            self.progress.plan(batch);
+        }
+    }
+
     fn read(&self, part: &Read) {
         self.progress.read(part);
     }
@@ -423,12 +448,16 @@ impl Observer for Reporting<'_> {
     }
 
     fn finished(&self, place: usize, tally: &Tally) {
-        let Outcomes { begun, error } = &mut *self.outcomes.lock().expect("no holder panics");
+        let Outcomes { begun, error } = &mut *lock(&self.outcomes);
         if let Some(outcome) = begun.as_mut().and_then(|begun| begun.get_mut(place)) {
             outcome.add(tally);
             *error = self.progress.suspend(|| print_json(outcome)).err().or(error.take());
         }
     }
+}
+
+fn lock(outcomes: &Mutex<Outcomes>) -> MutexGuard<'_, Outcomes> {
+    outcomes.lock().expect("no holder panics")
 }
 
 /// Describes how the conversion ended, for the error message if printing the summary fails.
