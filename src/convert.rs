@@ -218,7 +218,9 @@ impl Conversion<'_> {
         let outcome = outcome.into_inner().expect("no holder panics");
         match self.dataset.confirm() {
             // If the dataset was replaced, other failures may merely be consequences, so report the replacement.
-            Err(error) if outcome.failed.is_none() || matches!(error, DatasetError::Replaced(_)) => {
+            Err(error)
+                if outcome.failed.is_none() || matches!(error, DatasetError::Replaced(_)) =>
+            {
                 return Err(error.into());
             }
             _ => {}
@@ -349,7 +351,13 @@ struct Outcome {
 
 impl Outcome {
     /// Adds the tally of all or part of a batch. Returns the complete tally if the batch is finished.
-    fn add(&mut self, index: usize, log_type: LogType, tally: Tally, is_finished: bool) -> Option<Tally> {
+    fn add(
+        &mut self,
+        index: usize,
+        log_type: LogType,
+        tally: Tally,
+        is_finished: bool,
+    ) -> Option<Tally> {
         let of_batch = self.tallies.entry(index).or_insert((log_type, Tally::default(), false));
         of_batch.1.add(log_type, tally);
         of_batch.2 = is_finished;

@@ -115,8 +115,8 @@ mod with_cli {
 
     pub mod plan {
         pub use crate::plan::{
-            Batch, Day, Failure, Gathering, Listing, Plan, Planned, Planner, Remedy, Scope, Selection,
-            TOUCHED,
+            Batch, Day, Failure, Gathering, Listing, Plan, Planned, Planner, Remedy, Scope,
+            Selection, TOUCHED,
         };
         pub mod estimate {
             pub use crate::plan::estimate::{Estimate, Estimation, Prices, Speed};

@@ -29,8 +29,9 @@ fn date(day: u64) -> NaiveDate {
 /// other days.
 fn trees(random: &mut Random, moved: bool) -> Trees {
     let mut trees = vec![BTreeMap::new(); 1 + random.below(3) as usize];
-    let (accounts, regions, days) = (1 + random.below(2), 1 + random.below(2), 1 + random.below(20));
-    for number in 0..random.below(200) {
+    let (accounts, regions, days) =
+        (1 + random.below(2), 1 + random.below(2), 1 + random.below(20));
+    for number in 0..random.below(120) {
         let account = format!("{:012}", random.below(accounts));
         let region = ["eu-west-1", "us-gov-east-1"][random.below(regions) as usize];
         let day = random.below(days);
@@ -102,10 +103,7 @@ fn list(sources: &[Source], whole: u64) -> (Yield, Listing) {
     let mut days = Vec::new();
     while let Some(day) = gathering.next_day().unwrap() {
         let keys = day.objects.iter().map(|o| format!("{} {}", o.source, o.listed.key()));
-        let name = format!(
-            "{} {} {}",
-            day.position.account, day.position.region, day.position.day
-        );
+        let name = format!("{} {} {}", day.position.account, day.position.region, day.position.day);
         days.push((name, keys.collect()));
     }
     let listing = gathering.end().unwrap();
@@ -138,7 +136,7 @@ fn check(trees: &Trees, found: &Yield, listing: &Listing) {
 #[test]
 fn a_listing_in_order_yields_the_same_days_as_one_in_any_order() {
     let mut repeated = 0;
-    for seed in 0..300 {
+    for seed in 0..120 {
         let mut random = Random::new(seed);
         let (trees, dir) = (trees(&mut random, false), TempDir::new().unwrap());
         let sources = open(&trees, dir.path());
@@ -152,13 +150,13 @@ fn a_listing_in_order_yields_the_same_days_as_one_in_any_order() {
             assert_eq!(found, whole, "seed {seed}, after {unordered}");
         }
     }
-    assert!(repeated > 300, "the trees contain copies: {repeated}");
+    assert!(repeated > 100, "the trees contain copies: {repeated}");
 }
 
 #[test]
 fn objects_in_directories_of_later_days_are_yielded_once_too() {
     let mut late = 0;
-    for seed in 0..300 {
+    for seed in 0..120 {
         let mut random = Random::new(seed);
         let (trees, dir) = (trees(&mut random, true), TempDir::new().unwrap());
         let sources = open(&trees, dir.path());
@@ -173,7 +171,7 @@ fn objects_in_directories_of_later_days_are_yielded_once_too() {
         late += usize::from(!found.days.is_sorted_by_key(|(name, _)| name.clone()));
         assert_eq!(found, list(&sources, 0).0, "seed {seed}: the order is fixed");
     }
-    assert!(late > 30, "in some trees, objects are yielded late: {late}");
+    assert!(late > 10, "in some trees, objects are yielded late: {late}");
 }
 
 /// A bucket with several regions, with more objects than are listed in any order.

@@ -1,36 +1,32 @@
 //! The `convert` command.
 
+mod running;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use crate::cli::hint::{self, OfFlag};
+use crate::cli::convert::running::Running;
+use crate::cli::hint::OfFlag;
 use crate::cli::log;
 use crate::cli::metrics::Metrics;
 use crate::cli::options::{self, Layout, Profile, Stores, Wanted};
 use crate::cli::plan::{Output, Planning};
 use crate::cli::progress::{self, Messages, Progress};
 use crate::cli::signals::Signals;
-use crate::cli::terminal::{StdoutError, print_json};
-use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, REJECTS, limits, nothing, resolve};
-use crate::convert::live::{Live, Watch};
-use crate::convert::manifest::{self, Batches, Outcome};
+use crate::cli::terminal::print_json;
+use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, REJECTS, limits, resolve};
 use crate::convert::tally::Tally;
-use crate::convert::touched::Comparison;
-use crate::convert::{Conversion, ConvertError, Observer, Read};
 use crate::dataset::layout::{Dataset, Opening};
-use crate::dataset::ledger::Ledger;
 use crate::encode::{Compression, Format};
 use crate::logs::schema::{self, Kind, Table};
+use crate::plan;
 use crate::plan::estimate::{Prices, Speed};
-use crate::plan::{self, Batch, Failure, Listing, Planner};
 use crate::redact::{Redaction, Rules};
-use crate::store::{Network, Patience, Place, Source};
+use crate::store::{Network, Patience, Place};
 
 const AFTER: &str = "\
 Exit codes:
@@ -200,91 +196,22 @@ impl Convert {
         };
         network.limiter.configure(self.max_requests.map(usize::from), threads);
         let out = resolve::place_of(&self.out)?;
-        let (tally, printed) = match &self.batches {
-            Some(name) => {
-                let batches = Batches::read(name, &network, self.wanted.shard)
-                    .map_err(|error| OfFlag::new("--batches", error))?;
-                let sources: Vec<String> = batches.sources.iter().map(Source::address).collect();
-                resolve::refuse_overlap(&sources, &self.out, &out)?;
-                let dataset = self.dataset(&out, &redaction, &network)?;
-                metrics.listed();
-                let ledger = Ledger::of_few(&dataset);
-                let (sources, manifest::Work { plan, begun, done }) =
-                    batches.plan(&ledger, signals.stop())?;
-                for outcome in &done {
-                    print_json(outcome)?;
-                }
-                self.warn_of_profile(&dataset, &progress);
-                plan.batches.iter().for_each(|batch| progress.plan(batch));
-                metrics.planned();
-                progress.is_planned();
-                progress.begin(&network.limiter);
-                let observer = Reporting::new(&progress, &metrics, Some(begun));
-                let conversion = Conversion {
-                    sources: &sources,
-                    dataset: &dataset,
-                    format: self.format(),
-                    bloom_filters: &bloom_filters,
-                    redaction: &redaction,
-                    threads,
-                    observer: &observer,
-                    stop: signals.stop(),
-                };
-                let result = conversion.run(plan, &ledger, metrics.began);
-                progress.end();
-                (result?, observer.end())
-            }
-            None => {
-                let mut selection = resolve::selected(&self.wanted, &self.sources)?;
-                resolve::refuse_overlap(&self.sources, &self.out, &out)?;
-                let is_listed = self.wanted.objects.is_none();
-                let sources =
-                    resolve::open_sources(&self.sources, is_listed, &network, &mut selection)?;
-                let dataset = self.dataset(&out, &redaction, &network)?;
-                let gathering =
-                    resolve::gathering(&self.wanted, &sources, &selection, &network, signals)?;
-                let ledger = Ledger::open(&dataset)?;
-                self.warn_of_profile(&dataset, &progress);
-                progress.begin(&network.limiter);
-                let observer = Reporting::new(&progress, &metrics, None);
-                let conversion = Conversion {
-                    sources: &sources,
-                    dataset: &dataset,
-                    format: self.format(),
-                    bloom_filters: &bloom_filters,
-                    redaction: &redaction,
-                    threads,
-                    observer: &observer,
-                    stop: signals.stop(),
-                };
-                let size = self.wanted.target_file_size;
-                let (stop, compared) = (signals.stop(), progress.compared());
-                let live = Live {
-                    gathering,
-                    planner: Planner::new(&sources, size, Some(&ledger), stop),
-                    comparison: Comparison {
-                        sources: &sources,
-                        ledger: &ledger,
-                        threads,
-                        compared,
-                        stop,
-                    },
-                    watch: &observer,
-                };
-                let result =
-                    conversion.run_live(|convert| live.run(convert), &ledger, metrics.began);
-                progress.end();
-                let (tally, listing) = result.map_err(|error| match error {
-                    ConvertError::Plan(error) => resolve::of_list(error),
-                    error => error.into(),
-                })?;
-                if self.report_listing(&listing, &tally, &progress) {
-                    return Ok(FAILED);
-                }
-                (tally, observer.end())
-            }
+        let running = Running {
+            convert: self,
+            signals,
+            progress: &progress,
+            metrics: &metrics,
+            network: &network,
+            out: &out,
+            redaction: &redaction,
+            bloom_filters: &bloom_filters,
+            threads,
         };
-        let mut tally = tally;
+        let result = match &self.batches {
+            Some(name) => Some(running.batches(name)?),
+            None => running.listed()?,
+        };
+        let Some((mut tally, printed)) = result else { return Ok(FAILED) };
         progress::log_reads(&network.limiter);
         tally.requests = network.traffic.requests();
         tally.requests_failed = network.traffic.failed();
@@ -297,40 +224,6 @@ impl Convert {
             return Ok(signals.exit_code().unwrap_or(FAILED));
         }
         Ok(exit_code(&tally, self.max_rejects))
-    }
-
-    /// Reports selected names that no object has and, if there is nothing to convert, the reason. Returns `true` if
-    /// this is an error.
-    fn report_listing(&self, listing: &Listing, tally: &Tally, progress: &Progress) -> bool {
-        if tally.interrupted {
-            return false;
-        }
-        for line in nothing::unmatched(listing) {
-            progress.warn(&line);
-        }
-        if listing.selected > 0 || listing.has_failures {
-            return false;
-        }
-        let lines = nothing::to_convert(&self.sources, &self.wanted, listing);
-        if nothing::is_explained(listing) {
-            progress.print(|| lines);
-            return false;
-        }
-        progress.fail(&lines);
-        for Failure { object, error, .. } in &tally.failures {
-            progress.fail(&[format!("{object}: {error}")]);
-        }
-        for hint in hint::of_failures(&tally.failures) {
-            progress.fail(&[format!("hint: {hint}")]);
-        }
-        true
-    }
-
-    /// Warns if the dataset was created with a different profile.
-    fn warn_of_profile(&self, dataset: &Dataset, progress: &Progress) {
-        if dataset.profile() != resolve::profile(self.profile) {
-            progress.warn(&other_profile(dataset, self.profile));
-        }
     }
 
     /// Prints the plan, like the `plan` command.
@@ -387,79 +280,6 @@ impl Convert {
     }
 }
 
-/// Shows the progress of a conversion and, with `--batches`, prints the outcome of each batch.
-struct Reporting<'a> {
-    progress: &'a Progress,
-    metrics: &'a Metrics,
-    outcomes: Mutex<Outcomes>,
-}
-
-struct Outcomes {
-    begun: Option<Vec<Outcome>>,
-    /// The last error that occurred while printing an outcome.
-    error: Option<StdoutError>,
-}
-
-impl<'a> Reporting<'a> {
-    fn new(progress: &'a Progress, metrics: &'a Metrics, begun: Option<Vec<Outcome>>) -> Self {
-        Self { progress, metrics, outcomes: Mutex::new(Outcomes { begun, error: None }) }
-    }
-
-    fn end(self) -> Result<(), StdoutError> {
-        let outcomes = self.outcomes.into_inner().expect("no holder panics");
-        outcomes.error.map_or(Ok(()), Err)
-    }
-}
-
-impl Watch for Reporting<'_> {
-    fn listed(&self, objects: u64) {
-        self.progress.listed(objects);
-    }
-
-    fn compares(&self, objects: u64) {
-        self.progress.compares(objects);
-    }
-
-    fn is_listed(&self) {
-        self.metrics.listed();
-    }
-
-    fn is_planned(&self) {
-        self.metrics.planned();
-        self.progress.is_planned();
-    }
-}
-
-impl Observer for Reporting<'_> {
-    fn planned(&self, batch: &Batch) {
-        self.metrics.converts();
-        // The batches of `--batches` are known before the conversion.
-        if lock(&self.outcomes).begun.is_none() {
-            self.progress.plan(batch);
-        }
-    }
-
-    fn read(&self, part: &Read) {
-        self.progress.read(part);
-    }
-
-    fn published(&self, batch: &Batch, tally: &Tally, took: Duration) {
-        self.progress.published(batch, tally, took);
-    }
-
-    fn finished(&self, place: usize, tally: &Tally) {
-        let Outcomes { begun, error } = &mut *lock(&self.outcomes);
-        if let Some(outcome) = begun.as_mut().and_then(|begun| begun.get_mut(place)) {
-            outcome.add(tally);
-            *error = self.progress.suspend(|| print_json(outcome)).err().or(error.take());
-        }
-    }
-}
-
-fn lock(outcomes: &Mutex<Outcomes>) -> MutexGuard<'_, Outcomes> {
-    outcomes.lock().expect("no holder panics")
-}
-
 /// Describes how the conversion ended, for the error message if printing the summary fails.
 fn ended(tally: &Tally) -> &'static str {
     if tally.interrupted {
@@ -469,15 +289,6 @@ fn ended(tally: &Tally) -> &'static str {
     } else {
         "the conversion is complete, except for the objects named above"
     }
-}
-
-/// Returns a warning that the dataset was created with a different profile.
-fn other_profile(dataset: &Dataset, profile: Profile) -> String {
-    format!(
-        "the dataset was created with --profile {}; new files use the profile {}; existing files are unchanged",
-        dataset.profile(),
-        resolve::profile(profile)
-    )
 }
 
 fn exit_code(tally: &Tally, max_rejects: f64) -> u8 {

@@ -17,9 +17,7 @@ use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, nothing, resolve, summary};
 use crate::convert::manifest::Description;
 use crate::dataset::layout::Dataset;
 use crate::dataset::ledger::Ledger;
-use crate::plan::estimate::{
-    Estimate, Estimation, For, OfLoadBalancer, Prices, Speed, of_listing,
-};
+use crate::plan::estimate::{Estimate, Estimation, For, OfLoadBalancer, Prices, Speed, of_listing};
 use crate::plan::{self, Amount, PlanError, Planner};
 use crate::redact::Agreement;
 use crate::store::{Calls, Network, Source};
@@ -180,16 +178,17 @@ impl Planning<'_> {
             day
         });
         let mut printed = Ok(());
-        planner.each_day(&mut days, |planned| {
-            estimation.borrow_mut().add(&planned);
-            if self.output == Output::Batches && printed.is_ok() {
-                let mut batches = planned.batches.iter();
-                printed =
-                    batches.try_for_each(|batch| print_json(&Description::of(batch, &sources)));
-            }
-            if printed.is_ok() { Ok(()) } else { Err(PlanError::Interrupted) }
-        })
-        .or_else(|error| if printed.is_ok() { Err(error) } else { Ok(()) })?;
+        planner
+            .each_day(&mut days, |planned| {
+                estimation.borrow_mut().add(&planned);
+                if self.output == Output::Batches && printed.is_ok() {
+                    let mut batches = planned.batches.iter();
+                    printed =
+                        batches.try_for_each(|batch| print_json(&Description::of(batch, &sources)));
+                }
+                if printed.is_ok() { Ok(()) } else { Err(PlanError::Interrupted) }
+            })
+            .or_else(|error| if printed.is_ok() { Err(error) } else { Ok(()) })?;
         printed?;
         let mut listing = gathering.end().map_err(resolve::of_list)?;
         let listed = opened + sources.iter().map(Source::listing_requests).sum::<u64>();
@@ -218,8 +217,7 @@ impl Planning<'_> {
         let speed = Speed { rate: self.rate, threads };
         let plan = planner.end(&mut listing)?;
         let estimation = estimation.into_inner();
-        let estimate =
-            estimation.end(plan, listing.archived, listing_calls, self.prices, speed);
+        let estimate = estimation.end(plan, listing.archived, listing_calls, self.prices, speed);
         self.print(&estimate)?;
         summary::print_failures(&estimate.failures);
         let skipped = &estimate.skipped_by_kind;

@@ -242,14 +242,15 @@ impl Watch for Progress {
     }
 
     fn compares(&self, objects: u64) {
-        if self.state.planned.compare.fetch_add(objects, Ordering::Relaxed) == 0 {
+        self.state.planned.compare.fetch_add(objects, Ordering::Relaxed);
+        let objects = HumanCount(objects);
+        self.bars.suspend(|| {
             self.print(|| {
-                vec![
-                    "some objects have a new ETag or time: comparing their contents with the converted ones"
-                        .to_owned(),
-                ]
+                vec![format!(
+                    "{objects} objects have a new ETag or time: comparing their contents with the converted ones"
+                )]
             });
-        }
+        });
     }
 
     fn is_planned(&self) {
@@ -367,7 +368,8 @@ impl Work {
         // plan.
         let bytes = self.state.bytes.load(Ordering::Relaxed).min(planned.bytes);
         let rate = bytes as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
-        let left = (bytes > 0 && planned.is_complete).then(|| (planned.bytes - bytes) as f64 / rate);
+        let left =
+            (bytes > 0 && planned.is_complete).then(|| (planned.bytes - bytes) as f64 / rate);
         let left = left.and_then(|seconds| Duration::try_from_secs_f64(seconds.round()).ok());
         Now { bytes, rate: rate as u64, left }
     }

@@ -6,9 +6,7 @@ use std::mem;
 
 use crate::convert::tally::ARCHIVED;
 use crate::convert::touched::{Compared, Comparison};
-use crate::plan::{
-    Batch, Gathering, Listing, Plan, PlanError, Planned, Planner, TOUCHED, Touched,
-};
+use crate::plan::{Batch, Gathering, Listing, Plan, PlanError, Planned, Planner, TOUCHED, Touched};
 
 /// Number of touched objects that are compared at once.
 const COMPARED_AT_ONCE: usize = 4096;
@@ -49,10 +47,7 @@ impl Live<'_> {
     ///
     /// Fails if nothing can be listed, the claims cannot be read, an open claim cannot be finished, or the user interrupts
     /// the program before the first batch.
-    pub(crate) fn run(
-        self,
-        convert: &mut dyn FnMut(Batch),
-    ) -> Result<(Plan, Listing), PlanError> {
+    pub(crate) fn run(self, convert: &mut dyn FnMut(Batch)) -> Result<(Plan, Listing), PlanError> {
         let Self { gathering, mut planner, comparison, watch } = self;
         let gathering = RefCell::new(gathering);
         let mut days = iter::from_fn(|| {
@@ -82,8 +77,7 @@ impl Live<'_> {
         });
         let planned = planned.and_then(|()| compare(&mut waiting));
         let gathering = gathering.into_inner();
-        let is_interrupted =
-            compared.left > 0 || matches!(planned, Err(PlanError::Interrupted));
+        let is_interrupted = compared.left > 0 || matches!(planned, Err(PlanError::Interrupted));
         let (mut plan, listing) = if is_interrupted && has_begun {
             let pending = gathering.pending() + waiting.len() as u64 + compared.left;
             let mut listing = gathering.end_early();

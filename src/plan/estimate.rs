@@ -14,9 +14,7 @@ use serde::{Serialize, Serializer};
 use crate::dataset::layout::Dataset;
 use crate::dataset::ledger::Ledger;
 use crate::logs::key::{Name, Partition};
-use crate::plan::{
-    Amount, CONVERTED_BEFORE, Day, Failure, Moved, Object, Plan, Planned, Touched,
-};
+use crate::plan::{Amount, CONVERTED_BEFORE, Day, Failure, Moved, Object, Plan, Planned, Touched};
 use crate::store::{Calls, Source};
 
 pub(crate) use crate::plan::estimate::requests::of_listing;
@@ -282,8 +280,7 @@ impl<'a> Estimation<'a> {
     ) -> Estimate {
         let dataset = self.dataset.as_ref();
         let touched_partitions = self.touched_partitions.len() as u64;
-        let requests =
-            listing + self.requests + requests::of_dataset(dataset, touched_partitions);
+        let requests = listing + self.requests + requests::of_dataset(dataset, touched_partitions);
         let mut skipped_by_kind = plan.skipped;
         skipped_by_kind.remove(CONVERTED_BEFORE);
         Estimate {

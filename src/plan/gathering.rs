@@ -73,14 +73,15 @@ struct Stream<'a> {
 /// An object or a file with an unsupported ending, to add to a day.
 pub(super) enum Item {
     Object(Object),
-    Ending(Listed),
+    /// A file with an unsupported ending, and the index of its source.
+    Ending(Listed, usize),
 }
 
 impl Item {
     fn add(self, open: &mut Open) {
         match self {
             Self::Object(object) => open.objects.push(object),
-            Self::Ending(listed) => open.endings.push(listed),
+            Self::Ending(listed, _) => open.endings.push(listed),
         }
     }
 }
@@ -103,20 +104,17 @@ impl<'a> Gathering<'a> {
         let mut gathering = Self::new(sources, selection, stop);
         gathering.whole = whole;
         for (index, source) in sources.iter().enumerate() {
-            let steps = match selection.scope(index) {
-                Scope::Names(names) => {
+            let steps: Box<dyn Iterator<Item = Step> + Send> =
+                if let Scope::Names(names) = selection.scope(index) {
                     let names = names.iter().map(|name| source_key(source, name)).collect();
-                    let steps = source.find(names).into_iter().map(|found| match found {
+                    Box::new(source.find(names).into_iter().map(|found| match found {
                         Ok(listed) => Step::Found(listed),
                         Err(error) => Step::Failed(error),
-                    });
-                    Box::new(steps)
-                }
-                _ => {
+                    }))
+                } else {
                     let look = look(selection.clone(), index, Some(Arc::clone(&gathering.skipped)));
                     source.search_in_order(look, whole)
-                }
-            };
+                };
             let is_ordered =
                 source.lists_in_order() && !matches!(selection.scope(index), Scope::Names(_));
             let late = Late::default();
@@ -357,7 +355,7 @@ impl<'a> Gathering<'a> {
                     (SkipReason::UnsupportedEnding, Some(named)) => {
                         let position = Position::of(&named.partition);
                         let is_late = self.is_late(&key, &position.next_day());
-                        return Some((position, Item::Ending(listed), is_late));
+                        return Some((position, Item::Ending(listed, index), is_late));
                     }
                     (other, _) => self.listing.skip(other.as_str(), &key),
                 }
@@ -452,11 +450,9 @@ impl<'a> Gathering<'a> {
         listing.unmatched = unmatched.map(|(balancer, _)| balancer.to_string()).collect();
         match (self.refused.take(), self.list) {
             (Some(error), None) if listing.listed == 0 => Err(PlanError::Unlisted(error)),
-            (Some(error), Some(list)) if listing.listed == 0 => Err(PlanError::Unfound {
-                list,
-                count: listing.failures.len(),
-                error: error.into(),
-            }),
+            (Some(error), Some(list)) if listing.listed == 0 => {
+                Err(PlanError::Unfound { list, count: listing.failures.len(), error: error.into() })
+            }
             _ => Ok(listing),
         }
     }
@@ -476,6 +472,20 @@ impl<'a> Gathering<'a> {
 }
 
 impl Listing {
+    /// Counts a file as a sidecar that was counted as a log with an unsupported ending.
+    fn is_sidecar(&mut self, key: &str) {
+        let kind = SkipReason::UnsupportedEnding.as_str();
+        let Some(count) = self.skipped.get_mut(kind) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.skipped.remove(kind);
+        }
+        if self.examples.get(kind).is_some_and(|example| example == key) {
+            self.examples.remove(kind);
+        }
+        self.skip(SIDECAR, key);
+    }
+
     /// Counts a copy that is not converted.
     fn drop_copy(&mut self, listed: &Listed, copy: Copy) {
         match copy {

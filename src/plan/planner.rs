@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicBool;
 
 use crate::dataset::ledger::Ledger;
 use crate::plan::{
-    Batch, Before, CONVERTED_BEFORE, Day, Failure, Listing, PARTITION_UNKNOWN, Plan,
-    PlanError, Touched, Verdict, stuck, unknown,
+    Batch, Before, CONVERTED_BEFORE, Day, Failure, Listing, PARTITION_UNKNOWN, Plan, PlanError,
+    Touched, Verdict, stuck, unknown,
 };
 use crate::store::Source;
 
@@ -106,9 +106,8 @@ impl<'a> Planner<'a> {
                     })?
                 }
             };
-            let of_partition = iter::from_fn(|| {
-                objects.next_if(|object| object.partition == partition)
-            });
+            let of_partition =
+                iter::from_fn(|| objects.next_if(|object| object.partition == partition));
             if let Some(failure) = &before.unknown {
                 self.plan.failures.push(failure.clone());
                 let count = of_partition.count() as u64;

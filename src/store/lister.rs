@@ -120,7 +120,7 @@ impl ListError {
 
 /// Maximum number of objects that a listing in order requests before their turn.
 const MAX_AHEAD: u64 = 50_000;
-/// In a listing in order, one in this many requests can be a sweep whose page is mostly useless.
+/// In a listing in order, one in this many requests can be a sweep that finds mostly objects that are not selected.
 const USELESS_SWEEPS: u64 = 16;
 
 /// A step of a listing.
@@ -189,7 +189,7 @@ struct Ordered {
     ahead: BTreeMap<Option<Position>, u64>,
     /// No region that is still to be listed has a lower position.
     reached: Option<Position>,
-    /// Number of sweeps with mostly useless pages.
+    /// Number of sweeps that found mostly objects that are not selected.
     useless: u64,
 }
 
@@ -340,10 +340,10 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         Some(self.sweep_from(region))
     }
 
-    /// Chooses the next request of a listing in order.
+    /// Chooses the next request of a listing in order: for the region with the lowest position.
     ///
-    /// A sweep lists the region with the lowest position and the regions behind it, so it is not combined with requests
-    /// for these regions. It is preferred while its pages contain mostly selected objects.
+    /// A sweep also lists the regions behind this one, so it is not combined with other requests. It is useful if the
+    /// region is selected as a whole. Otherwise, its page may contain only objects that are not selected.
     fn next_in_order(
         &mut self,
         running: u64,
@@ -353,23 +353,22 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
     ) -> Option<Next> {
         let all = self.spent.descent + self.spent.sweep;
         let Ordered { in_flight, ahead, useless, .. } = self.ordered.as_mut()?;
-        let is_useful = *useless * USELESS_SWEEPS <= all;
+        let region = self.regions.lowest()?;
+        let is_useful = region.whole || *useless * USELESS_SWEEPS <= all;
         if self.sweeps && !is_cheap && is_useful {
             if running > 0 {
+                self.regions.add(region);
                 return None;
             }
-            let region = self.regions.lowest()?;
             *in_flight.entry(region.position.clone()).or_default() += 1;
             return Some(self.sweep_from(region));
         }
-        if reserved || running >= window {
+        let is_first = in_flight.keys().next().is_none_or(|first| region.position <= *first);
+        let is_ahead = !is_first && ahead.values().sum::<u64>() >= MAX_AHEAD;
+        if reserved || running >= window || is_ahead {
+            self.regions.add(region);
             return None;
         }
-        let is_first = in_flight.keys().next().is_none_or(|first| self.regions.position() <= Some(first));
-        if !is_first && ahead.values().sum::<u64>() >= MAX_AHEAD {
-            return None;
-        }
-        let region = self.regions.lowest()?;
         *in_flight.entry(region.position.clone()).or_default() += 1;
         self.spent.descent += 1;
         Some(Next::Descent(region))
@@ -420,13 +419,10 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
     }
 
     /// Sends a selected object from a region.
-    async fn found(&mut self, entry: Entry, position: &Option<Position>) -> Result<(), Closed> {
+    async fn found(&mut self, entry: Entry, position: Option<Position>) -> Result<(), Closed> {
         self.selected += 1;
         if let Some(Ordered { ahead, .. }) = &mut self.ordered {
-            match ahead.get_mut(position) {
-                Some(count) => *count += 1,
-                None => drop(ahead.insert(position.clone(), 1)),
-            }
+            *ahead.entry(position).or_default() += 1;
         }
         self.send(Progress::Found(entry)).await
     }
@@ -470,7 +466,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
             }
         }
         for entry in page.entries {
-            self.found(entry, &region.position).await?;
+            self.found(entry, region.position.clone()).await?;
         }
         if page.token.is_some() {
             region.token = page.token;
@@ -541,7 +537,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
                     }
                 };
             if is_wanted {
-                self.found(entry, &position).await.map_err(|_| Sweep::Closed)?;
+                self.found(entry, position).await.map_err(|_| Sweep::Closed)?;
             }
         }
         if let Some(Ordered { useless, .. }) = &mut self.ordered {

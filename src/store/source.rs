@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use object_store::list::PaginatedListStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStore};
@@ -27,6 +28,7 @@ use crate::store::bulk_delete::BulkDelete;
 use crate::store::client::Client;
 use crate::store::limiter::{Lane, Limiter, Reads};
 use crate::store::lister::{Ask, Entry, ListError, Look, Page, Pages, Progress, search};
+use crate::store::listing_page::Stock;
 use crate::store::network::{Network, Requests, Traffic, renewing};
 use crate::store::place::{Place, Prefix};
 use crate::store::raw::{Location, Raw};
@@ -284,6 +286,22 @@ impl Source {
         }
     }
 
+    /// Returns a source for a whole store that lists pages like S3. The URLs of the objects begin with `url`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the threads for requests cannot be started.
+    #[doc(hidden)] // for benches
+    pub fn paginated(
+        store: Arc<dyn ObjectStore>,
+        pages: Arc<dyn PaginatedListStore>,
+        key_of: KeyOf,
+        url: &str,
+    ) -> io::Result<Self> {
+        let kept = Kept::Remote(Arc::new(Stock { store: pages, is_s3: true }), Arc::default());
+        Ok(Self { kept, requests: Requests::remote()?, key_of, ..Self::over(store, url) })
+    }
+
     /// Returns the URL of an object.
     pub fn url(&self, object: &Listed) -> String {
         format!("{}/{}", self.url, self.below(&object.key()))
@@ -375,7 +393,8 @@ impl Source {
             }
             (Kept::Remote(pages, first), Some(runtime)) => {
                 let (progress, mut listing) = mpsc::channel(MAX_FOUND);
-                let pages = Counted { pages: Arc::clone(pages), count: Arc::clone(&self.listing_requests) };
+                let pages =
+                    Counted { pages: Arc::clone(pages), count: Arc::clone(&self.listing_requests) };
                 let prefix = self.listed_prefix();
                 let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let key_of = self.key_of;

@@ -53,6 +53,7 @@ impl Position {
     }
 
     /// Returns the position of the following day.
+    #[must_use]
     pub fn next_day(&self) -> Self {
         Self { day: self.day.succ_opt().unwrap_or(NaiveDate::MAX), ..self.clone() }
     }
@@ -63,9 +64,8 @@ fn last_day(path: &str) -> Option<NaiveDate> {
     let form = if path.starts_with(YEAR) { NAMED } else { PLAIN };
     let day = |number: i32| NaiveDate::from_num_days_from_ce_opt(number);
     let (first, last) = (NaiveDate::from_ymd_opt(1, 1, 1)?, NaiveDate::from_ymd_opt(9999, 12, 31)?);
-    let is_reached = |number| {
-        day(number).is_some_and(|day| day.format(form).to_string().as_str() <= path)
-    };
+    let is_reached =
+        |number| day(number).is_some_and(|day| day.format(form).to_string().as_str() <= path);
     let (mut reached, mut beyond) = (days(first) - 1, days(last) + 1);
     while beyond - reached > 1 {
         let middle = reached + (beyond - reached) / 2;

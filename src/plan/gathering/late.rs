@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 
-use crate::logs::key::{Key, Position, identity};
+use crate::logs::key::{Key, Position, SkipReason, identity};
 use crate::plan::gathering::{Gathering, Item, is_in_scope, look, source_key};
 use crate::plan::window::{Copy, drop_repeated};
 use crate::plan::{Failure, Object, PlanError, SIDECAR, Scope, Selection};
@@ -16,8 +16,16 @@ use crate::store::{Listed, StoreError};
 #[derive(Default)]
 pub(super) struct Late(BTreeMap<Position, Vec<Item>>);
 
-/// Objects that were yielded, by identity.
-type Yielded = HashMap<String, Listed>;
+/// The objects that were yielded and the files that were counted before the late objects with the same identities.
+#[derive(Default)]
+struct Again {
+    /// Objects, by identity.
+    yielded: HashMap<String, Listed>,
+    /// Files with unsupported endings that belong to late logs.
+    endings: Vec<Listed>,
+    /// Whether all of the days could be listed.
+    is_known: bool,
+}
 
 impl Late {
     pub(super) fn add(&mut self, position: Position, item: Item) {
@@ -38,7 +46,9 @@ impl Late {
 
     pub(super) fn each(self, mut take: impl FnMut(Position, Item)) {
         for (position, items) in self.0 {
-            items.into_iter().for_each(|item| take(position.clone(), item));
+            for item in items {
+                take(position.clone(), item);
+            }
         }
     }
 }
@@ -49,24 +59,29 @@ impl Gathering<'_> {
         let late = mem::take(&mut self.late);
         let closed: Vec<&Position> =
             late.0.keys().filter(|position| self.window.is_closed(position)).collect();
-        let (yielded, is_known) = if closed.is_empty() {
-            (HashMap::new(), true)
+        let Again { yielded, endings, is_known } = if closed.is_empty() {
+            Again { is_known: true, ..Again::default() }
         } else {
             self.list_again(&late, &closed)?
         };
+        // When these files were counted, their logs were not known.
+        for listed in endings.iter().filter(|listed| !yielded.contains_key(identity(listed.name())))
+        {
+            self.listing.is_sidecar(&listed.key());
+        }
         for (position, items) in late.0 {
             let is_unknown = !is_known && self.window.is_closed(&position);
             for item in items {
                 let listed = match &item {
                     Item::Object(object) => &object.listed,
-                    Item::Ending(listed) => listed,
+                    Item::Ending(listed, _) => listed,
                 };
                 match (yielded.get(identity(listed.name())), &item) {
                     (Some(kept), Item::Object(_)) => {
                         let copy = Copy::of(listed, kept);
                         self.listing.drop_copy(listed, copy);
                     }
-                    (Some(_), Item::Ending(_)) => self.listing.skip(SIDECAR, &listed.key()),
+                    (Some(_), Item::Ending(..)) => self.listing.skip(SIDECAR, &listed.key()),
                     (None, _) if is_unknown => {
                         let why = "is in the directory of a later day, and its own day cannot be listed again to \
                                    find copies of it; nothing is converted";
@@ -79,27 +94,23 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// Lists the days that were yielded and have late objects again. Returns the yielded objects with the same identity
-    /// as a late one, and whether all of the days could be listed.
-    fn list_again(
-        &mut self,
-        late: &Late,
-        closed: &[&Position],
-    ) -> Result<(Yielded, bool), PlanError> {
-        let mut wanted = HashSet::new();
-        let mut late_keys = HashSet::new();
+    /// Lists the days that were yielded and have late objects again.
+    fn list_again(&mut self, late: &Late, closed: &[&Position]) -> Result<Again, PlanError> {
+        let (mut wanted, mut logs, mut late_keys) =
+            (HashSet::new(), HashSet::new(), HashSet::new());
         for item in late.0.values().flatten() {
-            let listed = match item {
+            let (listed, source) = match item {
                 Item::Object(Object { listed, source, .. }) => {
-                    late_keys.insert((*source, listed.key()));
-                    listed
+                    logs.insert(identity(listed.name()).to_owned());
+                    (listed, *source)
                 }
-                Item::Ending(listed) => listed,
+                Item::Ending(listed, source) => (listed, *source),
             };
+            late_keys.insert((source, listed.key()));
             wanted.insert(identity(listed.name()).to_owned());
         }
         let selection = self.narrowed(closed);
-        let (mut yielded, mut is_known) = (Vec::new(), true);
+        let (mut yielded, mut again) = (Vec::new(), Again { is_known: true, ..Again::default() });
         for (index, source) in self.sources.iter().enumerate() {
             let found: Box<dyn Iterator<Item = Result<Listed, StoreError>>> =
                 match self.selection.scope(index) {
@@ -114,7 +125,7 @@ impl Gathering<'_> {
                 let listed = match listed {
                     Ok(listed) => listed,
                     Err(error) => {
-                        is_known = false;
+                        again.is_known = false;
                         self.fail(source, error);
                         continue;
                     }
@@ -127,17 +138,26 @@ impl Gathering<'_> {
                 {
                     continue;
                 }
-                if let Ok(parsed) = Key::parse(&key)
-                    && self.selection.wants(&parsed)
-                {
-                    let partition = Arc::new(parsed.partition);
-                    yielded.push(Object { partition, listed, source: index });
+                match Key::parse(&key) {
+                    Ok(parsed) if self.selection.wants(&parsed) => {
+                        let partition = Arc::new(parsed.partition);
+                        yielded.push(Object { partition, listed, source: index });
+                    }
+                    Err(SkipReason::UnsupportedEnding)
+                        if logs.contains(identity(listed.name()))
+                            && Key::of_name(listed.name())
+                                .is_some_and(|named| self.selection.wants(&named)) =>
+                    {
+                        again.endings.push(listed);
+                    }
+                    _ => {}
                 }
             }
         }
         drop_repeated(&mut yielded, |_, _| {});
         let by_identity = |object: Object| (object.identity().to_owned(), object.listed);
-        Ok((yielded.into_iter().map(by_identity).collect(), is_known))
+        again.yielded = yielded.into_iter().map(by_identity).collect();
+        Ok(again)
     }
 
     /// Returns the selection of the directories that can contain objects of the given end days.
