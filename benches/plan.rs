@@ -38,7 +38,7 @@ use object_store::{
 const REMOTE_PARTITIONS: u64 = 300;
 /// Time that each request to the remote store takes.
 const LATENCY: Duration = Duration::from_millis(20);
-const DESCRIPTION: &str = r#"{"format_version":2,"layout":"hive","conditional_creates":true}"#;
+const DESCRIPTION: &str = r#"{"format_version":4,"layout":"hive","conditional_creates":true}"#;
 
 /// A store that generates a listing and the state of a dataset in which all or none of the objects are claimed. It
 /// discards writes.
@@ -257,16 +257,13 @@ impl PaginatedListStore for Synthetic {
                 page_token = Some(self.key(number - 1));
                 break;
             }
-            match below.find('/').filter(|_| options.delimiter.is_some()) {
-                Some(slash) => {
-                    let directory = &key[..prefix.len() + slash];
-                    common_prefixes.push(directory.into());
-                    number = self.after(&format!("{directory}/\u{10FFFF}"));
-                }
-                None => {
-                    objects.push(self.object(number));
-                    number += 1;
-                }
+            if let Some(slash) = below.find('/').filter(|_| options.delimiter.is_some()) {
+                let directory = &key[..prefix.len() + slash];
+                common_prefixes.push(directory.into());
+                number = self.after(&format!("{directory}/\u{10FFFF}"));
+            } else {
+                objects.push(self.object(number));
+                number += 1;
             }
         }
         let result = ListResult { objects, common_prefixes, extensions: Extensions::default() };

@@ -42,7 +42,7 @@ fn trees(random: &mut Random, moved: bool) -> Trees {
             date(day).format("%Y%m%d"),
         );
         let name = format!("{}{name}", log_type.replace('.', "_"));
-        for _ in 0..1 + random.below(8) / 6 {
+        for _ in 0..=random.below(8) / 6 {
             let in_day = day + random.below(2);
             let in_day = if moved && random.hits(200) { random.below(days) } else { in_day };
             let directory = match random.below(20) {

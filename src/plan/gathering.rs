@@ -113,7 +113,7 @@ impl<'a> Gathering<'a> {
                     }))
                 } else {
                     let look = look(selection.clone(), index, Some(Arc::clone(&gathering.skipped)));
-                    source.search_in_order(look, whole)
+                    source.search_in_order(look, whole, rank_of)
                 };
             let is_ordered =
                 source.lists_in_order() && !matches!(selection.scope(index), Scope::Names(_));
@@ -259,11 +259,11 @@ impl<'a> Gathering<'a> {
                     }
                 }
                 Step::Failed(error) => self.fail(source, error),
-                Step::Reached(position) => {
+                Step::Reached(rank) => {
                     // A small source yields nothing before it is listed as a whole.
                     let stream = &mut self.streams[at];
                     if stream.is_ordered && stream.listed > self.whole {
-                        stream.reached = Some(position);
+                        stream.reached = Position::of_rank(&rank);
                         return Ok(());
                     }
                 }
@@ -493,6 +493,11 @@ impl Listing {
             Copy::Contradiction(error) => self.failures.push(Failure::new(listed.key(), error)),
         }
     }
+}
+
+/// Returns the rank of a part of a directory for the listing of a source.
+fn rank_of(directory: &str, key: &str) -> Option<String> {
+    Position::from(directory, key).map(|position| position.rank())
 }
 
 /// Returns whether an object is in the scope of its source.

@@ -24,7 +24,6 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
-use crate::logs::key::Position;
 use crate::store::StoreError;
 use crate::store::explain::summarize;
 use crate::store::lister::regions::{End, Region, Regions, parents};
@@ -123,6 +122,10 @@ const MAX_AHEAD: u64 = 50_000;
 /// In a listing in order, one in this many requests can be a sweep that finds mostly objects that are not selected.
 const USELESS_SWEEPS: u64 = 16;
 
+/// Returns the rank of the keys in a directory (the first argument) that are not less than a key (the second): a text
+/// that increases in the order in which objects are wanted. Returns `None` if the objects are wanted first.
+pub(crate) type RankOf = fn(&str, &str) -> Option<String>;
+
 /// A step of a listing.
 #[derive(Debug)]
 pub(super) enum Progress {
@@ -130,8 +133,8 @@ pub(super) enum Progress {
     Found(Entry),
     /// A prefix that cannot be listed.
     Failed(String, ListError),
-    /// No later object comes before this position, see [`Position::from`].
-    Reached(Position),
+    /// No later object has a lower rank, see [`RankOf`].
+    Reached(String),
 }
 
 /// The receiver of the listing was dropped.
@@ -183,12 +186,12 @@ struct Search<'a, L> {
 /// The state of a listing in the order of partitions.
 #[derive(Debug, Default)]
 struct Ordered {
-    /// Number of requests in flight, by the position of their regions.
-    in_flight: BTreeMap<Option<Position>, u64>,
-    /// Number of objects found before their turn, by the position of their regions.
-    ahead: BTreeMap<Option<Position>, u64>,
-    /// No region that is still to be listed has a lower position.
-    reached: Option<Position>,
+    /// Number of requests in flight, by the rank of their regions.
+    in_flight: BTreeMap<Option<String>, u64>,
+    /// Number of objects found before their turn, by the rank of their regions.
+    ahead: BTreeMap<Option<String>, u64>,
+    /// No region that is still to be listed has a lower rank.
+    reached: Option<String>,
     /// Number of sweeps that found mostly objects that are not selected.
     useless: u64,
 }
@@ -207,11 +210,13 @@ struct Start {
 }
 
 /// Lists the objects below `root` that `look` selects. `first` is the first page of a sweep, if it has already been
-/// requested. After `unordered` objects, the listing continues in the order of partitions.
+/// requested. After `unordered` objects, the listing continues in the order of ranks.
+#[allow(clippy::too_many_arguments)] // facts about the store, the selection and the order
 pub(super) async fn search(
     pages: &dyn Pages,
     root: &str,
     key_of: KeyOf,
+    rank_of: RankOf,
     first: Option<Page>,
     look: &(impl Fn(&str) -> Look + Sync),
     unordered: u64,
@@ -222,7 +227,7 @@ pub(super) async fn search(
         root,
         look,
         progress,
-        regions: Regions::new(key_of, pages.can_skip()),
+        regions: Regions::new(key_of, rank_of, pages.can_skip()),
         spent: Spent::default(),
         sorted: pages.can_skip(),
         sweeps: pages.can_skip(),
@@ -340,7 +345,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         Some(self.sweep_from(region))
     }
 
-    /// Chooses the next request of a listing in order: for the region with the lowest position.
+    /// Chooses the next request of a listing in order: for the region with the lowest rank.
     ///
     /// A sweep also lists the regions behind this one, so it is not combined with other requests. It is useful if the
     /// region is selected as a whole. Otherwise, its page may contain only objects that are not selected.
@@ -360,16 +365,16 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
                 self.regions.add(region);
                 return None;
             }
-            *in_flight.entry(region.position.clone()).or_default() += 1;
+            *in_flight.entry(region.rank.clone()).or_default() += 1;
             return Some(self.sweep_from(region));
         }
-        let is_first = in_flight.keys().next().is_none_or(|first| region.position <= *first);
+        let is_first = in_flight.keys().next().is_none_or(|first| region.rank <= *first);
         let is_ahead = !is_first && ahead.values().sum::<u64>() >= MAX_AHEAD;
         if reserved || running >= window || is_ahead {
             self.regions.add(region);
             return None;
         }
-        *in_flight.entry(region.position.clone()).or_default() += 1;
+        *in_flight.entry(region.rank.clone()).or_default() += 1;
         self.spent.descent += 1;
         Some(Next::Descent(region))
     }
@@ -390,20 +395,20 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
     /// Records that the response to a request for a region has arrived.
     fn land(&mut self, region: &Region) {
         let Some(Ordered { in_flight, .. }) = &mut self.ordered else { return };
-        if let Some(count) = in_flight.get_mut(&region.position) {
+        if let Some(count) = in_flight.get_mut(&region.rank) {
             *count -= 1;
             if *count == 0 {
-                in_flight.remove(&region.position);
+                in_flight.remove(&region.rank);
             }
         }
     }
 
-    /// Reports the position that a listing in order has reached.
+    /// Reports the rank that a listing in order has reached.
     async fn report(&mut self) -> Result<(), Closed> {
         let Some(Ordered { in_flight, ahead, reached, .. }) = &mut self.ordered else {
             return Ok(());
         };
-        let lowest = in_flight.keys().next().into_iter().chain(self.regions.position()).min();
+        let lowest = in_flight.keys().next().into_iter().chain(self.regions.rank()).min();
         let Some(Some(lowest)) = lowest else { return Ok(()) };
         if reached.as_ref() < Some(lowest) {
             *ahead = ahead.split_off(&Some(lowest.clone()));
@@ -419,10 +424,10 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
     }
 
     /// Sends a selected object from a region.
-    async fn found(&mut self, entry: Entry, position: Option<Position>) -> Result<(), Closed> {
+    async fn found(&mut self, entry: Entry, rank: Option<String>) -> Result<(), Closed> {
         self.selected += 1;
         if let Some(Ordered { ahead, .. }) = &mut self.ordered {
-            *ahead.entry(position).or_default() += 1;
+            *ahead.entry(rank).or_default() += 1;
         }
         self.send(Progress::Found(entry)).await
     }
@@ -466,7 +471,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
             }
         }
         for entry in page.entries {
-            self.found(entry, region.position.clone()).await?;
+            self.found(entry, region.rank.clone()).await?;
         }
         if page.token.is_some() {
             region.token = page.token;
@@ -525,7 +530,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         for entry in page.entries {
             let Some(region) = self.regions.holding(&entry.key) else { continue };
             self.spent.objects += 1;
-            let position = region.position.clone();
+            let rank = region.rank.clone();
             let (above, directory) = (region.prefix.len(), directory(&entry.key));
             let is_wanted = region.whole
                 || match &known {
@@ -537,7 +542,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
                     }
                 };
             if is_wanted {
-                self.found(entry, position).await.map_err(|_| Sweep::Closed)?;
+                self.found(entry, rank).await.map_err(|_| Sweep::Closed)?;
             }
         }
         if let Some(Ordered { useless, .. }) = &mut self.ordered {

@@ -22,12 +22,11 @@ use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStore};
 use tokio::sync::mpsc;
 
-use crate::logs::key::Position;
 use crate::store::StoreError;
 use crate::store::bulk_delete::BulkDelete;
 use crate::store::client::Client;
 use crate::store::limiter::{Lane, Limiter, Reads};
-use crate::store::lister::{Ask, Entry, ListError, Look, Page, Pages, Progress, search};
+use crate::store::lister::{Ask, Entry, ListError, Look, Page, Pages, Progress, RankOf, search};
 use crate::store::listing_page::Stock;
 use crate::store::network::{Network, Requests, Traffic, renewing};
 use crate::store::place::{Place, Prefix};
@@ -150,8 +149,8 @@ pub enum Step {
     Found(Listed),
     /// A part of the source that cannot be listed.
     Failed(StoreError),
-    /// Later objects do not come before this position, unless they were moved: see [`Position::from`].
-    Reached(Position),
+    /// Later objects do not have a lower rank.
+    Reached(String),
 }
 
 /// Counts the pages that are requested.
@@ -368,27 +367,28 @@ impl Source {
         &self,
         look: impl Fn(&str) -> Look + Send + Sync + 'static,
     ) -> Box<dyn Iterator<Item = Result<Listed, StoreError>> + Send + '_> {
-        Box::new(self.search_in_order(look, u64::MAX).filter_map(|step| match step {
+        Box::new(self.search_in_order(look, u64::MAX, |_, _| None).filter_map(|step| match step {
             Step::Found(listed) => Some(Ok(listed)),
             Step::Failed(error) => Some(Err(error)),
             Step::Reached(_) => None,
         }))
     }
 
-    /// Lists objects like [`Self::search`], but in the order of partitions after the first `unordered` objects.
+    /// Lists objects like [`Self::search`], but in the order of their ranks after the first `unordered` objects.
     pub fn search_in_order(
         &self,
         look: impl Fn(&str) -> Look + Send + Sync + 'static,
         unordered: u64,
+        rank_of: RankOf,
     ) -> Box<dyn Iterator<Item = Step> + Send + '_> {
         let mut directories = Directories::default();
         match (&self.kept, self.requests.runtime()) {
             (Kept::Local(directory), _) => {
-                let walk = Walk::new(directory, &self.key_prefix);
+                let walk = Walk::new(directory, &self.key_prefix, rank_of);
                 Box::new(walk.map(move |visit| match visit {
                     Visit::Found(entry) => Step::Found(self.listed(&entry, &mut directories)),
                     Visit::Failed(error) => Step::Failed(error),
-                    Visit::Reached(position) => Step::Reached(position),
+                    Visit::Reached(rank) => Step::Reached(rank),
                 }))
             }
             (Kept::Remote(pages, first), Some(runtime)) => {
@@ -399,7 +399,8 @@ impl Source {
                 let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let key_of = self.key_of;
                 runtime.spawn(async move {
-                    search(&pages, &prefix, key_of, first, &look, unordered, &progress).await;
+                    search(&pages, &prefix, key_of, rank_of, first, &look, unordered, &progress)
+                        .await;
                 });
                 let next = move || listing.blocking_recv();
                 Box::new(iter::from_fn(next).map(move |progress| match progress {
@@ -407,7 +408,7 @@ impl Source {
                     Progress::Failed(prefix, error) => {
                         Step::Failed(error.of(format!("{}/{prefix}", self.url)))
                     }
-                    Progress::Reached(position) => Step::Reached(position),
+                    Progress::Reached(rank) => Step::Reached(rank),
                 }))
             }
             _ => {
@@ -421,7 +422,7 @@ impl Source {
         }
     }
 
-    /// Returns whether listings of the source can be in the order of partitions.
+    /// Returns whether listings of the source can be in the order of ranks.
     pub fn lists_in_order(&self) -> bool {
         match &self.kept {
             Kept::Local(_) => true,

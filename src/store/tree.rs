@@ -10,26 +10,25 @@ use std::time::SystemTime;
 
 use object_store::Error;
 
-use crate::logs::key::Position;
 use crate::store::StoreError;
 use crate::store::explain::describe;
-use crate::store::lister::Entry;
+use crate::store::lister::{Entry, RankOf};
 use crate::store::open;
 
 /// A substring that the name of every load balancer log contains.
 const LOG: &str = "_elasticloadbalancing_";
 
-/// Walks the files below a directory, following links, in the order of partitions. Directories whose logs can belong to
-/// any partition come first.
+/// Walks the files below a directory, following links, in the order of the directories' ranks.
 pub(super) struct Walk {
     /// Prefix of all keys.
     key_prefix: String,
+    rank_of: RankOf,
     /// The directories that have not been read yet.
     waiting: BTreeSet<Level>,
     /// Visits to report before the next directory is read.
     visits: VecDeque<Visit>,
-    /// The last position that was reported.
-    reached: Option<Position>,
+    /// The last rank that was reported.
+    reached: Option<String>,
 }
 
 /// A step of a walk.
@@ -39,14 +38,14 @@ pub(super) enum Visit {
     Found(Entry),
     /// A file or directory that cannot be listed.
     Failed(StoreError),
-    /// No directory that is still to be read has a lower position.
-    Reached(Position),
+    /// No directory that is still to be read has a lower rank.
+    Reached(String),
 }
 
 /// A directory to read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Level {
-    position: Option<Position>,
+    rank: Option<String>,
     path: PathBuf,
     /// Path relative to the top directory, with a trailing slash. `None` if it is not UTF-8.
     key: Option<String>,
@@ -56,9 +55,10 @@ struct Level {
 
 impl Walk {
     /// Starts a walk. `key_prefix` is the part of the keys above the directory.
-    pub(super) fn new(directory: &Path, key_prefix: &str) -> Self {
+    pub(super) fn new(directory: &Path, key_prefix: &str, rank_of: RankOf) -> Self {
         let (waiting, visits) = (BTreeSet::new(), VecDeque::new());
-        let mut walk = Self { key_prefix: key_prefix.to_owned(), waiting, visits, reached: None };
+        let key_prefix = key_prefix.to_owned();
+        let mut walk = Self { key_prefix, rank_of, waiting, visits, reached: None };
         match fs::metadata(directory) {
             Ok(metadata) => walk.add(directory.to_owned(), Some(String::new()), &metadata, &[]),
             Err(error) => walk.fail(unlisted(directory, &error)),
@@ -79,9 +79,9 @@ impl Walk {
             return;
         }
         let full = key.as_ref().map(|key| format!("{}{key}", self.key_prefix));
-        let position = full.and_then(|full| Position::from(&full, &full));
+        let rank = full.and_then(|full| (self.rank_of)(&full, &full));
         let ids = [above, &[id]].concat();
-        self.waiting.insert(Level { position, path, key, ids });
+        self.waiting.insert(Level { rank, path, key, ids });
     }
 
     fn fail(&mut self, error: StoreError) {
@@ -162,10 +162,10 @@ impl Iterator for Walk {
             if let Some(visit) = self.visits.pop_front() {
                 return Some(visit);
             }
-            let position = self.waiting.first()?.position.clone();
-            if position > self.reached {
-                self.reached.clone_from(&position);
-                return position.map(Visit::Reached);
+            let rank = self.waiting.first()?.rank.clone();
+            if rank > self.reached {
+                self.reached.clone_from(&rank);
+                return rank.map(Visit::Reached);
             }
             let level = self.waiting.pop_first()?;
             self.read(&level);

@@ -8,6 +8,8 @@ use crate::logs::key::{Directory, Partition};
 const PLAIN: &str = "%Y/%m/%d";
 const NAMED: &str = "year=%Y/month=%m/day=%d";
 const YEAR: &str = "year=";
+/// Added to the number of a day, so that it is positive.
+const BEFORE_ALL: i32 = 1_000_000_000;
 
 /// The account, region and day of partitions. Partitions of different log types share a position, because their objects
 /// share a directory.
@@ -43,6 +45,20 @@ impl Position {
         // The directory of a day contains logs of the day before, because only a log's name determines its exact day.
         let day = last_day(below).and_then(|day| day.pred_opt()).unwrap_or(NaiveDate::MIN);
         Some(Self { account, region: region.to_owned(), day })
+    }
+
+    /// Returns the rank of the position: a text with the same order.
+    pub fn rank(&self) -> String {
+        let Self { account, region, day } = self;
+        format!("{account}\0{region}\0{:010}", days(*day) + BEFORE_ALL)
+    }
+
+    /// Returns the position with a rank.
+    pub fn of_rank(rank: &str) -> Option<Self> {
+        let mut parts = rank.split('\0').map(ToOwned::to_owned);
+        let (account, region) = (parts.next()?, parts.next()?);
+        let day = parts.next()?.parse::<i32>().ok()? - BEFORE_ALL;
+        Some(Self { account, region, day: NaiveDate::from_num_days_from_ce_opt(day)? })
     }
 
     /// Returns whether this day and the following day come before another position.
@@ -115,7 +131,10 @@ mod tests {
         assert_eq!(found.day.to_string(), "2025-07-18");
         let account = Position::from("p/AWSLogs/012345678901/", &key).unwrap();
         assert_eq!((account.region.as_str(), account.day), ("", NaiveDate::MIN));
-        assert!(account < found);
+        assert!(account < found && account.rank() < found.rank());
+        for position in [account, found] {
+            assert_eq!(Position::of_rank(&position.rank()), Some(position));
+        }
         assert_eq!(Position::from("p/AWSLogs/", &key), None);
         assert_eq!(Position::from("p/x/2025/07/19", "p/x/2025/07/19/x.log.gz"), None);
     }

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::logs::key::Position;
-use crate::store::lister::Look;
+use crate::store::lister::{Look, RankOf};
 use crate::store::source::KeyOf;
 
 /// Suffix that sorts after every key with the same prefix.
@@ -24,8 +23,8 @@ pub(super) struct Region {
     pub(super) seen: HashSet<u64>,
     /// Number of empty pages since the last non-empty one.
     pub(super) empty: u32,
-    /// A position at or before the partitions of the region's objects, see [`Position::from`].
-    pub(super) position: Option<Position>,
+    /// The rank of the region, see [`RankOf`].
+    pub(super) rank: Option<String>,
 }
 
 /// Where a page of a sweep ends.
@@ -41,6 +40,7 @@ pub(super) enum End {
 #[derive(Debug)]
 pub(super) struct Regions {
     key_of: KeyOf,
+    rank_of: RankOf,
     /// Regions at or below the directory where keys begin (see [`KeyOf`]). The descent is probably cheaper there.
     likely: BTreeMap<(String, String), Region>,
     others: BTreeMap<(String, String), Region>,
@@ -77,8 +77,8 @@ impl Region {
         (self.start().to_owned(), self.prefix.clone())
     }
 
-    fn order(&self) -> (&Option<Position>, &str, &str) {
-        (&self.position, self.start(), &self.prefix)
+    fn order(&self) -> (&Option<String>, &str, &str) {
+        (&self.rank, self.start(), &self.prefix)
     }
 
     fn holds(&self, key: &str) -> bool {
@@ -87,8 +87,8 @@ impl Region {
 }
 
 impl Regions {
-    pub(super) fn new(key_of: KeyOf, sorted: bool) -> Self {
-        Self { key_of, likely: BTreeMap::new(), others: BTreeMap::new(), sorted }
+    pub(super) fn new(key_of: KeyOf, rank_of: RankOf, sorted: bool) -> Self {
+        Self { key_of, rank_of, likely: BTreeMap::new(), others: BTreeMap::new(), sorted }
     }
 
     fn of(&mut self, region: &Region) -> &mut BTreeMap<(String, String), Region> {
@@ -100,12 +100,12 @@ impl Regions {
 
     /// Removes all regions, because the store does not list keys in order.
     pub(super) fn reset(&mut self) {
-        *self = Self::new(self.key_of, false);
+        *self = Self::new(self.key_of, self.rank_of, false);
     }
 
     pub(super) fn add(&mut self, mut region: Region) {
         let start = if self.sorted { region.start() } else { &region.prefix };
-        region.position = Position::from(&region.prefix, start);
+        region.rank = (self.rank_of)(&region.prefix, start);
         self.of(&region).insert(region.key(), region);
     }
 
@@ -121,15 +121,15 @@ impl Regions {
         first.map(|(_, region)| region)
     }
 
-    /// Takes the region whose objects come first in the order of partitions.
+    /// Takes the region with the lowest rank.
     pub(super) fn lowest(&mut self) -> Option<Region> {
         let key = self.all().min_by_key(|region| region.order())?.key();
         self.likely.remove(&key).or_else(|| self.others.remove(&key))
     }
 
-    /// Returns the lowest position of all regions.
-    pub(super) fn position(&self) -> Option<&Option<Position>> {
-        self.all().map(|region| &region.position).min()
+    /// Returns the lowest rank of all regions.
+    pub(super) fn rank(&self) -> Option<&Option<String>> {
+        self.all().map(|region| &region.rank).min()
     }
 
     fn all(&self) -> impl Iterator<Item = &Region> {

@@ -105,6 +105,15 @@ fn from_logs(path: &str) -> Option<&str> {
     path.find("AWSLogs").map(|start| &path[start..])
 }
 
+/// Orders keys by account, region and path.
+fn rank_of(directory: &str, key: &str) -> Option<String> {
+    let parts: Vec<&str> = from_logs(directory)?.split('/').collect();
+    let account = parts.get(1).filter(|part| part.len() == 12)?;
+    let region = parts.get(3).filter(|part| part.contains('-')).copied().unwrap_or_default();
+    let below = if region.is_empty() { "" } else { key.split_once(region)?.1 };
+    Some(format!("{account}\0{region}\0{below}"))
+}
+
 /// Lists a store. Returns the keys and the errors.
 fn list(
     pages: &dyn Pages,
@@ -122,21 +131,21 @@ fn list_in_order(
     unordered: u64,
 ) -> (Vec<String>, Vec<String>) {
     let (sender, mut receiver) = mpsc::channel(1 << 20);
-    block_on(search(pages, "", from_logs, first, look, unordered, &sender));
+    block_on(search(pages, "", from_logs, rank_of, first, look, unordered, &sender));
     drop(sender);
     let (mut keys, mut errors) = (Vec::new(), Vec::new());
     let mut reached = None;
     while let Ok(progress) = receiver.try_recv() {
         match progress {
             Progress::Found(entry) => {
-                let position = Position::from(directory(&entry.key), &entry.key);
-                assert!(reached <= position, "{} after {reached:?}", entry.key);
+                let rank = rank_of(directory(&entry.key), &entry.key);
+                assert!(reached <= rank, "{} after {reached:?}", entry.key);
                 keys.push(entry.key);
             }
             Progress::Failed(prefix, error) => errors.push(format!("{prefix}: {error}")),
-            Progress::Reached(position) => {
-                assert!(reached.as_ref() < Some(&position), "{position:?} after {reached:?}");
-                reached = Some(position);
+            Progress::Reached(rank) => {
+                assert!(reached.as_ref() < Some(&rank), "{rank:?} after {reached:?}");
+                reached = Some(rank);
             }
         }
     }
