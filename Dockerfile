@@ -4,7 +4,7 @@
 FROM rust:1-bookworm AS build
 WORKDIR /build
 COPY . .
-RUN cargo build --release --locked --bin alb2parquet && strip target/release/alb2parquet
+RUN cargo build --release --locked --features iceberg --bin alb2parquet && strip target/release/alb2parquet
 
 # The second stage has the C library of the same Debian release, CA certificates, and no shell. It runs as an unprivileged user
 # (65532), which needs write access to a directory that is mounted for --out.

@@ -7,6 +7,7 @@ mod convert;
 mod ddl;
 mod excerpt;
 mod hint;
+mod iceberg;
 mod inspect;
 mod limits;
 mod log;
@@ -45,6 +46,7 @@ use crate::cli::clean::Clean;
 use crate::cli::completions::Completions;
 use crate::cli::convert::Convert;
 use crate::cli::ddl::Ddl;
+use crate::cli::iceberg::Iceberg;
 use crate::cli::inspect::Inspect;
 use crate::cli::man::Manual;
 use crate::cli::plan::PlanCommand;
@@ -124,6 +126,9 @@ enum Command {
     #[command(subcommand, after_help = policy::AFTER)]
     Policy(Policy),
     Ddl(Ddl),
+    /// Publish a dataset as Apache Iceberg tables
+    #[command(subcommand, after_help = iceberg::AFTER)]
+    Iceberg(Iceberg),
     Completions(Completions),
     Man(Manual),
 }
@@ -193,7 +198,8 @@ impl Command {
             | Self::Accept(_)
             | Self::Remove(_)
             | Self::Repair(_)
-            | Self::Clean(_) => Some(all()),
+            | Self::Clean(_)
+            | Self::Iceberg(_) => Some(all()),
             _ => None,
         }
     }
@@ -228,6 +234,7 @@ impl Command {
             Self::Clean(_) => "cleaning interrupted; the same command finishes it",
             Self::Repair(_) => "repair interrupted; the same command finishes it",
             Self::Inspect(_) => "inspection interrupted",
+            Self::Iceberg(_) => "publication interrupted; the same command continues it",
             _ => "interrupted",
         }
     }
@@ -242,7 +249,8 @@ impl Command {
             | Self::Report(_)
             | Self::Restore(_)
             | Self::Retire(_)
-            | Self::Remove(_) => GRACE,
+            | Self::Remove(_)
+            | Self::Iceberg(_) => GRACE,
             _ => Duration::ZERO,
         }
     }
@@ -253,6 +261,7 @@ fn is_interruption(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(PlanError::Interrupted))
         || matches!(error.downcast_ref(), Some(ReportError::Interrupted))
         || matches!(error.downcast_ref(), Some(RetireError::Interrupted))
+        || iceberg::is_interruption(error)
 }
 
 fn print_message(message: &str, json: bool) {
@@ -340,6 +349,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(inspect) => inspect.run(),
         Command::Policy(policy) => policy.run(),
         Command::Ddl(ddl) => ddl.run(),
+        Command::Iceberg(iceberg) => iceberg.run(&signals),
         Command::Completions(completions) => completions.run(),
         Command::Man(manual) => manual.run(),
     });

@@ -165,6 +165,17 @@ mod with_cli {
         pub mod ddl {
             pub use crate::catalog::ddl::{Dialect, External};
         }
+        #[cfg(feature = "iceberg")]
+        pub mod iceberg {
+            pub use crate::catalog::iceberg::metadata_files::Files;
+            pub use crate::catalog::iceberg::sql_catalog::Sql;
+            pub use crate::catalog::iceberg::table_catalog::{
+                Catalog, Change, Committed, Loaded, Pointer, PointerCatalog, Pointers,
+            };
+            pub use crate::catalog::iceberg::{
+                IcebergError, Options, Publication, Published, Publisher,
+            };
+        }
     }
 
     pub mod report {

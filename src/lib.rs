@@ -122,6 +122,7 @@ assert!(tally.failures.is_empty(), "{:?}", tally.failures);
 //! | `parquet` | `TableEncoder`, which writes Parquet files, and `Redaction`, which removes personal data |
 //! | `convert` | `Converter`, which converts directories and buckets to a dataset |
 //! | `cli` (default) | the program |
+//! | `iceberg` | publishing Iceberg tables, in the program |
 //!
 //! `convert` adds cloud SDKs to the build, and `cli` adds a command line parser.
 

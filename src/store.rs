@@ -1,6 +1,8 @@
 //! Stores: sources, which list and read objects, and targets, which contain a dataset. This is the only module with
 //! async code.
 
+#[cfg(feature = "iceberg")]
+mod api;
 mod bucket;
 mod bulk_delete;
 mod calls;
@@ -31,6 +33,8 @@ use std::io;
 
 use crate::store::explain::{describe, is_archived, summarize};
 
+#[cfg(feature = "iceberg")]
+pub(crate) use crate::store::api::Api;
 pub use crate::store::bucket::Bucket;
 pub(crate) use crate::store::bucket::PART_BYTES;
 pub use crate::store::calls::Calls;

@@ -11,6 +11,8 @@
 //! `ALB2PARQUET_SEEDS=10000` sets the number of seeds. `ALB2PARQUET_SEED=7` replays a single seed.
 
 mod damage;
+#[cfg(feature = "iceberg")]
+mod iceberg;
 pub(crate) mod random;
 mod store;
 

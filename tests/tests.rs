@@ -43,6 +43,8 @@ mod fuzz_targets;
 mod exactly_once;
 // Names, values and messages from outside the program are escaped wherever the program prints them.
 mod escapes;
+// `iceberg publish` and `convert --iceberg`.
+mod iceberg;
 // Invalid input: damaged gzip, malicious lines, misleading keys.
 mod input;
 // Source layouts: an object is converted once even if there are copies, and skipped logs are reported.

@@ -1,9 +1,12 @@
 //! IAM policies, bucket policies and lifecycle configurations, as JSON.
 
+mod publication;
+
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+pub(crate) use crate::catalog::policy::publication::{Database, iceberg};
 use crate::logs::schema::LoadBalancerType;
 use crate::store::{Kind, Place, Prefix, StoreError};
 

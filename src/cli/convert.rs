@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::convert::running::Running;
 use crate::cli::hint::OfFlag;
+use crate::cli::iceberg::{AfterConversion, Result as Published};
 use crate::cli::log;
 use crate::cli::metrics::Metrics;
 use crate::cli::options::{self, Layout, Profile, Stores, Wanted};
@@ -32,7 +33,8 @@ const AFTER: &str = "\
 Exit codes:
   0  every object was converted
   1  more rejected lines than --max-rejects allows
-  2  some objects could not be read completely, or are not the log that their name promises
+  2  some objects could not be read completely, or are not the log that their name promises; or --iceberg could not
+     publish some files
   3  fatal error: nothing more was converted; SOURCE contains no logs; or stdout could not be written
   4  objects named like logs were not converted because of their endings or paths
   130, 143  interrupted; the same command continues the conversion
@@ -102,6 +104,9 @@ pub(super) struct Convert {
 
     #[command(flatten)]
     pub(super) stores: Stores,
+
+    #[command(flatten)]
+    pub(super) tables: AfterConversion,
 
     /// Layout of the partition directories
     #[arg(long, value_enum, default_value_t = Layout::Hive)]
@@ -211,19 +216,41 @@ impl Convert {
             Some(name) => Some(running.batches(name)?),
             None => running.listed()?,
         };
-        let Some((mut tally, printed)) = result else { return Ok(FAILED) };
+        let Some((dataset, mut tally, printed)) = result else { return Ok(FAILED) };
         progress::log_reads(&network.limiter);
         tally.requests = network.traffic.requests();
         tally.requests_failed = network.traffic.failed();
         progress.print_summary(&tally, self.max_rejects);
+        let published = self.publish(&tally, &dataset, &network, &progress, signals);
         let printed = printed.and_then(|()| {
-            if self.json { print_json(&metrics.with_tally(&tally, threads)) } else { Ok(()) }
+            let tables = published.as_ref().ok().and_then(Option::as_ref).map(Published::json);
+            if self.json { print_json(&metrics.summary(&tally, threads, tables)) } else { Ok(()) }
         });
         printed.map_err(|error| error.after(ended(&tally)))?;
         if tally.interrupted {
             return Ok(signals.exit_code().unwrap_or(FAILED));
         }
-        Ok(exit_code(&tally, self.max_rejects))
+        Ok(exit_code(&tally, self.max_rejects, published?.as_ref()))
+    }
+
+    /// Publishes the dataset as Iceberg tables if a catalog is specified and the conversion was not interrupted.
+    fn publish(
+        &self,
+        tally: &Tally,
+        dataset: &Dataset,
+        network: &Network,
+        progress: &Progress,
+        signals: &Signals,
+    ) -> anyhow::Result<Option<Published>> {
+        if tally.interrupted {
+            return Ok(None);
+        }
+        let published = self.tables.publish(&self.out, dataset, network, signals)?;
+        if let Some(tables) = &published {
+            progress.print(|| tables.lines(false));
+            tables.failures().iter().for_each(|failure| progress.warn(failure));
+        }
+        Ok(published)
     }
 
     /// Prints the plan, like the `plan` command.
@@ -291,7 +318,7 @@ fn ended(tally: &Tally) -> &'static str {
     }
 }
 
-fn exit_code(tally: &Tally, max_rejects: f64) -> u8 {
+fn exit_code(tally: &Tally, max_rejects: f64, tables: Option<&Published>) -> u8 {
     if tally.objects.failed > 0 || !tally.failures.is_empty() {
         OBJECTS
     } else if plan::left_out(&tally.objects.skipped_by_kind) > 0 {
@@ -299,7 +326,7 @@ fn exit_code(tally: &Tally, max_rejects: f64) -> u8 {
     } else if tally.reject_share() > max_rejects {
         REJECTS
     } else {
-        DONE
+        tables.map_or(DONE, Published::exit_code)
     }
 }
 

@@ -11,6 +11,10 @@ use std::io;
 
 use crate::catalog::check::Unreadable;
 use crate::catalog::ddl::DdlError;
+#[cfg(feature = "iceberg")]
+use crate::catalog::iceberg::IcebergError;
+#[cfg(not(feature = "iceberg"))]
+use crate::cli::iceberg::NotBuilt;
 use crate::convert::ConvertError;
 use crate::convert::manifest::{BadLine, BatchesError};
 use crate::dataset::layout::{DatasetError, FORMAT_VERSIONS};
@@ -82,6 +86,7 @@ fn of_cause(error: &(dyn Error + 'static)) -> Option<Hint> {
             AcceptError::Interrupted | AcceptError::Threads(_) => None,
         })
         .or_else(|| error.downcast_ref().and_then(of_retirement))
+        .or_else(|| of_publication(error))
         .or_else(|| error.downcast_ref().and_then(of_system))
 }
 
@@ -274,6 +279,39 @@ fn of_retirement(error: &RetireError) -> Option<Hint> {
         | RetireError::Threads(_)
         | RetireError::Interrupted => return None,
     })
+}
+
+#[cfg(feature = "iceberg")]
+fn of_publication(error: &(dyn Error + 'static)) -> Option<Hint> {
+    Some(match error.downcast_ref::<IcebergError>()? {
+        IcebergError::Dataset(error) => return of_dataset(error),
+        IcebergError::Target(error) => return of_target(error),
+        IcebergError::Store(error) => return of_store(error),
+        IcebergError::Catalog { is_transient: true, .. } | IcebergError::Conflicts(_) => {
+            "run the same command again".into()
+        }
+        IcebergError::Owner { .. } => {
+            "use another --namespace, or drop the table in the catalog without deleting its files".into()
+        }
+        IcebergError::Changed { .. } => {
+            "use --add-missing to add the removed files again; if the other program has written their rows to files of \
+             its own, as compaction does, roll the table back first, or queries return these rows twice"
+                .into()
+        }
+        IcebergError::Catalog { .. }
+        | IcebergError::Invalid { .. }
+        | IcebergError::Absent(_)
+        | IcebergError::Differs { .. }
+        | IcebergError::Twice(_)
+        | IcebergError::Threads(_)
+        | IcebergError::Interrupted => return None,
+    })
+}
+
+#[cfg(not(feature = "iceberg"))]
+fn of_publication(error: &(dyn Error + 'static)) -> Option<Hint> {
+    let hint = "install the program with `cargo install --path . --features iceberg`";
+    error.is::<NotBuilt>().then(|| hint.into())
 }
 
 /// Returns the hint to print when the system cannot start a thread or allocate memory.

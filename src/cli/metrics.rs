@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::convert::tally::Tally;
 
@@ -16,11 +17,13 @@ pub(super) struct Metrics {
     converts: OnceLock<Instant>,
 }
 
-/// A tally with the metrics of its run.
+/// A tally with the metrics of its run and, if the dataset was published, the Iceberg tables.
 #[derive(Serialize)]
 pub(super) struct Measured<'a> {
     #[serde(flatten)]
     tally: &'a Tally,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iceberg: Option<Value>,
     metrics: Snapshot,
 }
 
@@ -60,8 +63,13 @@ impl Metrics {
         self.converts.get_or_init(Instant::now);
     }
 
-    /// Returns a tally with the metrics collected so far.
-    pub(super) fn with_tally<'a>(&self, tally: &'a Tally, threads: usize) -> Measured<'a> {
+    /// Returns a tally with the metrics collected so far, and the result of publishing the dataset.
+    pub(super) fn summary<'a>(
+        &self,
+        tally: &'a Tally,
+        threads: usize,
+        iceberg: Option<Value>,
+    ) -> Measured<'a> {
         let now = Instant::now();
         let listed = self.listed.get().copied().unwrap_or(now);
         let planned = self.planned.get().copied().unwrap_or(now);
@@ -77,7 +85,7 @@ impl Metrics {
             decompressed_bytes_per_second: per_second(tally.bytes_decompressed),
             peak_memory_bytes: peak_memory(),
         };
-        Measured { tally, metrics }
+        Measured { tally, iceberg, metrics }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::catalog::policy;
+use crate::catalog::policy::{self, Database};
 use crate::cli::DONE;
+use crate::cli::iceberg::namespace;
 use crate::cli::options;
 use crate::cli::terminal::print_text;
 use crate::logs::schema::LoadBalancerType;
@@ -46,6 +47,15 @@ Examples:
   alb2parquet policy retire --source s3://my-log-bucket --out s3://my-lake/alb
   alb2parquet policy retire --source s3://my-log-bucket/prod --out s3://my-lake/alb --aws aws-cn";
 
+const AFTER_ICEBERG: &str = "\
+Exit codes:
+  0  the JSON was printed
+  3  the arguments are invalid
+
+Examples:
+  alb2parquet policy iceberg --out s3://my-lake/alb
+  alb2parquet policy iceberg --out s3://my-lake/alb --account 123456789012 --region eu-west-1 --namespace logs";
+
 const AFTER_LIFECYCLE: &str = "\
 Exit codes:
   0  the JSON was printed
@@ -84,6 +94,31 @@ pub(super) enum Policy {
     /// The policy allows deleting an object only if the request contains the ETag of the object.
     #[command(after_help = AFTER_RETIRE)]
     Retire(Access),
+    /// Print the minimal IAM policy for `iceberg publish`
+    #[command(after_help = AFTER_ICEBERG)]
+    Iceberg {
+        /// URL of the dataset
+        #[arg(long, value_name = "URL")]
+        out: String,
+        /// URL of the directory for metadata [default: _alb2parquet/iceberg in the dataset]
+        #[arg(long, value_name = "URL")]
+        warehouse: Option<String>,
+        /// Account ID of the Glue Data Catalog, if it is used
+        #[arg(long, value_name = "ID", value_parser = options::account, requires = "region")]
+        account: Option<String>,
+        /// Region of the Glue Data Catalog, if it is used
+        #[arg(long, value_parser = options::region, requires = "account")]
+        region: Option<String>,
+        /// Database in the Glue Data Catalog
+        #[arg(long, value_name = "NAME", default_value = "default", value_parser = namespace)]
+        namespace: String,
+        /// ARN of a KMS key that encrypts objects (repeatable)
+        #[arg(long, value_name = "ARN")]
+        kms_key: Vec<String>,
+        /// AWS partition
+        #[arg(long, value_enum, default_value_t = Aws::Standard)]
+        aws: Aws,
+    },
     /// Print the lifecycle configuration that aborts uploads of crashed runs
     #[command(after_help = AFTER_LIFECYCLE)]
     Lifecycle {
@@ -170,6 +205,12 @@ impl Policy {
             }
             Policy::Retire(Access { source, out, kms_key, aws }) => {
                 policy::retire(aws.as_str(), source, out.as_deref(), kms_key)?
+            }
+            Policy::Iceberg { out, warehouse, account, region, namespace, kms_key, aws } => {
+                let database = account.as_deref().zip(region.as_deref());
+                let database =
+                    database.map(|(account, region)| Database { account, region, name: namespace });
+                policy::iceberg(aws.as_str(), out, warehouse.as_deref(), database, kms_key)?
             }
             Policy::Lifecycle { out, days } => policy::lifecycle(out, *days)?,
         };

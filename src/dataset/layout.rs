@@ -385,6 +385,11 @@ impl Dataset {
         &self.target
     }
 
+    /// Returns the random ID of the dataset. It is empty if the dataset does not exist yet.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Returns the name of this run.
     pub fn run(&self) -> &str {
         &self.run

@@ -124,7 +124,8 @@ fn settings(network: &Network, variables: &str) -> Vec<(String, String)> {
     from_environment.chain(own.map(|(key, value)| (key.to_lowercase(), value.clone()))).collect()
 }
 
-fn client_options() -> ClientOptions {
+/// Returns the options of all clients.
+pub(super) fn client_options() -> ClientOptions {
     // object_store uses reqwest, which is built without a TLS provider here. An error means that a default provider is
     // already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();

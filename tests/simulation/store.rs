@@ -489,7 +489,7 @@ fn failed(what: &'static str) -> Error {
 
 impl SimStore {
     /// Waits for the run's turn and makes one call, with the fault that the scheduler selects.
-    fn call<T, F>(&self, what: &str, write: bool, create: bool, call: F) -> Result<T>
+    pub(super) fn call<T, F>(&self, what: &str, write: bool, create: bool, call: F) -> Result<T>
     where
         F: FnOnce(&InMemory) -> Result<T> + Send + 'static,
     {

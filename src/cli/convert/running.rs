@@ -35,8 +35,8 @@ pub(super) struct Running<'a> {
     pub(super) threads: usize,
 }
 
-/// The tally of a conversion, and whether its outcomes were printed.
-type Ended = (Tally, Result<(), StdoutError>);
+/// The dataset and the tally of a conversion, and whether its outcomes were printed.
+type Ended = (Dataset, Tally, Result<(), StdoutError>);
 
 impl Running<'_> {
     /// Converts the batches in a file, and prints the outcome of each.
@@ -63,7 +63,8 @@ impl Running<'_> {
         let conversion = self.conversion(&sources, &dataset, &observer);
         let result = conversion.run(plan, &ledger, metrics.began);
         progress.end();
-        Ok((result?, observer.end()))
+        let printed = observer.end();
+        Ok((dataset, result?, printed))
     }
 
     /// Converts the objects in the sources while they are listed. Returns `None` if the sources contain no logs.
@@ -95,7 +96,8 @@ impl Running<'_> {
             error => error.into(),
         })?;
         let is_failed = self.report_listing(&listing, &tally);
-        Ok((!is_failed).then(|| (tally, observer.end())))
+        let printed = observer.end();
+        Ok((!is_failed).then_some((dataset, tally, printed)))
     }
 
     fn conversion<'c>(

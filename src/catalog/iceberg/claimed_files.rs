@@ -1,0 +1,195 @@
+//! The files that the tables must contain: the row and reject files of all claims that are done.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::catalog::iceberg::IcebergError;
+use crate::dataset::claim::{Hints, Log, State};
+use crate::dataset::layout::{Dataset, DatasetError};
+use crate::logs::key::Partition;
+
+/// A data file in a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claimed {
+    /// Size in bytes.
+    pub(super) size: u64,
+    /// Number of rows.
+    pub(super) rows: u64,
+}
+
+/// Data files by key.
+pub(super) type DataFiles = BTreeMap<String, Claimed>;
+
+/// The data files of a dataset, according to its claims.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    /// Data files by partition.
+    files: HashMap<Partition, DataFiles>,
+    /// Number of claims that are done, by partition.
+    claims: HashMap<Partition, u64>,
+    /// Keys of data files whose claims were removed or aborted.
+    former: BTreeSet<String>,
+    /// Partitions with unreadable claims, and the reasons. Their data files are unknown.
+    broken: BTreeMap<Partition, String>,
+}
+
+impl Contents {
+    /// Reads the claims of all partitions on the threads of the current pool.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the claims cannot be listed or read, or if `stop` is set.
+    pub(super) fn read(dataset: &Dataset, stop: &AtomicBool) -> Result<Self, IcebergError> {
+        let hints = Hints::list(dataset)?;
+        let partitions: Vec<&Partition> = hints.partitions().collect();
+        let one = |mut contents: Self, partition: &&Partition| {
+            if stop.load(Ordering::Relaxed) {
+                return Err(IcebergError::Interrupted);
+            }
+            contents.add(dataset, partition, &hints)?;
+            Ok(contents)
+        };
+        let merge = |one: Self, other: Self| Ok(one.merge(other));
+        partitions.par_iter().try_fold(Self::default, one).try_reduce(Self::default, merge)
+    }
+
+    /// Reads the claims of some partitions again. Returns whether any of them has changed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the claims cannot be read.
+    pub(super) fn refresh(
+        &mut self,
+        dataset: &Dataset,
+        partitions: &BTreeSet<Partition>,
+    ) -> Result<bool, IcebergError> {
+        let mut changed = false;
+        for partition in partitions {
+            let before = (self.files.remove(partition), self.broken.remove(partition));
+            self.add(dataset, partition, &Hints::of(dataset, partition)?)?;
+            changed |=
+                before != (self.files.get(partition).cloned(), self.broken.get(partition).cloned());
+        }
+        Ok(changed)
+    }
+
+    /// Reads the claims of a partition.
+    fn add(
+        &mut self,
+        dataset: &Dataset,
+        partition: &Partition,
+        hints: &Hints,
+    ) -> Result<(), DatasetError> {
+        let log = match Log::read(dataset, partition, hints) {
+            Ok(log) => log,
+            Err(error) if error.is_of_partition() => {
+                self.broken.insert(partition.clone(), error.with_source());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut files = DataFiles::new();
+        let mut claims = 0;
+        for (number, entry) in (1..).zip(log.entries()) {
+            let Some(claim) = entry.record.claim() else { continue };
+            let outputs = claim.outputs.iter().filter(|output| !output.has_originals());
+            // An unfinished removal may already have deleted some of the files.
+            if log.is_removed(number) || entry.state == State::Aborted {
+                self.former.extend(outputs.map(|output| output.file.key.to_string()));
+                continue;
+            }
+            if entry.state != State::Done {
+                continue;
+            }
+            claims += 1;
+            for output in outputs {
+                let claimed = Claimed { size: output.file.size, rows: output.rows };
+                let other = files.insert(output.file.key.to_string(), claimed);
+                if other.is_some_and(|other| other != claimed) {
+                    let name = log.name(dataset, number);
+                    let why = format!("{name} and another claim contradict each other");
+                    self.broken.insert(partition.clone(), why);
+                    return Ok(());
+                }
+            }
+        }
+        self.files.insert(partition.clone(), files);
+        self.claims.insert(partition.clone(), claims);
+        Ok(())
+    }
+
+    fn merge(mut self, mut other: Self) -> Self {
+        self.files.extend(other.files);
+        self.claims.extend(other.claims);
+        self.former.append(&mut other.former);
+        self.broken.append(&mut other.broken);
+        self
+    }
+
+    /// Returns whether a claim that was removed or aborted names a data file.
+    pub(super) fn is_former(&self, key: &str) -> bool {
+        self.former.contains(key)
+    }
+
+    /// Returns the data files of a table.
+    pub(super) fn of_table(&self, table: &str) -> DataFiles {
+        let is_own = |key: &str| key.split_once('/').is_some_and(|(first, _)| first == table);
+        let all = self.files.values().flatten();
+        all.filter(|(key, _)| is_own(key)).map(|(key, claimed)| (key.clone(), *claimed)).collect()
+    }
+
+    /// Returns whether the claims of a partition are unreadable.
+    pub(super) fn is_broken(&self, partition: &Partition) -> bool {
+        self.broken.contains_key(partition)
+    }
+
+    /// Returns the partitions with unreadable claims, with the reasons.
+    pub(super) fn broken(&self) -> &BTreeMap<Partition, String> {
+        &self.broken
+    }
+
+    /// Returns the number of claims that are done.
+    pub(super) fn claims(&self) -> u64 {
+        self.claims.values().sum()
+    }
+}
+
+/// A fingerprint of a set of data files. It does not depend on the order in which files are added and removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Fingerprint {
+    files: u64,
+    sum: u128,
+}
+
+impl Fingerprint {
+    /// Returns the fingerprint of a set of keys.
+    pub(super) fn of<'k>(keys: impl Iterator<Item = &'k str>) -> Self {
+        let mut fingerprint = Self::default();
+        for key in keys {
+            let hash = Sha256::digest(key.as_bytes());
+            let half = hash.first_chunk().expect("a hash has 32 bytes");
+            fingerprint.files += 1;
+            fingerprint.sum = fingerprint.sum.wrapping_add(u128::from_be_bytes(*half));
+        }
+        fingerprint
+    }
+
+    /// Returns the number of files.
+    pub(super) fn files(self) -> u64 {
+        self.files
+    }
+
+    /// Returns the fingerprint as text.
+    pub(super) fn text(self) -> String {
+        format!("{}:{:032x}", self.files, self.sum)
+    }
+
+    /// Parses the text of a fingerprint.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (files, sum) = text.split_once(':')?;
+        Some(Self { files: files.parse().ok()?, sum: u128::from_str_radix(sum, 16).ok()? })
+    }
+}

@@ -1,0 +1,141 @@
+//! Publishes a dataset, and prints the result.
+
+use std::env;
+
+use anyhow::bail;
+use indicatif::HumanCount;
+use serde_json::Value;
+
+use crate::catalog::ddl::{Dialect, locate};
+use crate::catalog::iceberg::glue_catalog::Glue;
+use crate::catalog::iceberg::metadata_files::Files;
+use crate::catalog::iceberg::rest_catalog::Rest;
+use crate::catalog::iceberg::sql_catalog::Sql;
+use crate::catalog::iceberg::table_catalog::{Catalog, PointerCatalog};
+use crate::catalog::iceberg::{IcebergError, Options, Publication, Published, Publisher};
+use crate::cli::iceberg::{CatalogName, Tables};
+use crate::cli::signals::Signals;
+use crate::cli::{DONE, OBJECTS};
+use crate::dataset::layout::Dataset;
+use crate::store::Network;
+
+/// Environment variable with the token for a REST catalog. It is not a flag, so that it appears in no process list.
+const TOKEN: &str = "ALB2PARQUET_ICEBERG_TOKEN";
+
+/// The result of a publication.
+pub(in crate::cli) struct Result(pub(in crate::cli) Publication);
+
+/// Publishes a dataset as Iceberg tables.
+pub(in crate::cli) fn publish(
+    tables: &Tables,
+    dataset: &Dataset,
+    network: &Network,
+    signals: &Signals,
+) -> anyhow::Result<Result> {
+    let Some(out) = tables.out.to_str() else {
+        bail!("the path of the dataset is not valid UTF-8")
+    };
+    let root = url_of(out)?;
+    let warehouse = match tables.warehouse {
+        Some(warehouse) => url_of(warehouse)?,
+        None => format!("{root}/_alb2parquet/iceberg"),
+    };
+    let files = Files::new(network, dataset.run());
+    let catalog: Box<dyn Catalog> = match tables.catalog {
+        CatalogName::Sql { path, catalog } => {
+            let sql = Sql::open(path, catalog, tables.namespace, tables.dry_run)?;
+            Box::new(PointerCatalog::new(sql, &files))
+        }
+        CatalogName::Rest(url) => {
+            let token = env::var(TOKEN).ok().filter(|token| !token.is_empty());
+            let warehouse = tables.warehouse;
+            Box::new(Rest::open(url, token.as_deref(), warehouse, tables.namespace, network)?)
+        }
+        CatalogName::Glue(account) => {
+            let glue = Glue::open(account.as_deref(), tables.namespace, network)?;
+            Box::new(PointerCatalog::new(glue, &files))
+        }
+    };
+    let publisher = Publisher {
+        dataset,
+        root: &root,
+        catalog: &*catalog,
+        files: &files,
+        warehouse: &warehouse,
+        options: Options {
+            dry_run: tables.dry_run,
+            add_missing: tables.add_missing,
+            ..Options::default()
+        },
+        stop: signals.stop(),
+    };
+    Ok(Result(publisher.publish()?))
+}
+
+/// Returns the URL of a directory, as it appears in metadata files. Fails if engines could interpret the URL
+/// differently.
+fn url_of(directory: &str) -> anyhow::Result<String> {
+    let url = locate(directory, "", Dialect::Trino)?;
+    let url = url.trim_end_matches('/');
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.~/:=+@,".contains(c);
+    if let Some(c) = url.chars().find(|c| !is_plain(*c)) {
+        bail!(
+            "{url} cannot be the location of a table: it contains {c:?}, which engines interpret differently"
+        );
+    }
+    Ok(url.to_owned())
+}
+
+impl Result {
+    pub(in crate::cli) fn exit_code(&self) -> u8 {
+        if self.0.is_complete() { DONE } else { OBJECTS }
+    }
+
+    /// Returns the result for `--json`.
+    pub(in crate::cli) fn json(&self) -> Value {
+        serde_json::to_value(&self.0).expect("plain values")
+    }
+
+    /// Returns a line for each table: what was published or, for a dry run, what would be published.
+    pub(in crate::cli) fn lines(&self, dry_run: bool) -> Vec<String> {
+        let lines: Vec<String> = self.0.tables.iter().map(|table| line(table, dry_run)).collect();
+        if lines.is_empty() { vec!["the dataset has no files".to_owned()] } else { lines }
+    }
+
+    /// Returns what could not be published, with the reasons.
+    pub(in crate::cli) fn failures(&self) -> Vec<String> {
+        let of_tables = self.0.tables.iter().flat_map(|table| &table.failures);
+        let all = of_tables.chain(&self.0.unreadable);
+        all.map(|failure| format!("not published: {failure}")).collect()
+    }
+}
+
+fn line(table: &Published, dry_run: bool) -> String {
+    let would = if dry_run { "would be " } else { "" };
+    let mut parts = Vec::new();
+    if table.created {
+        parts.push(format!("{would}created"));
+    }
+    if !table.added_columns.is_empty() {
+        parts.push(format!("columns {would}added: {}", table.added_columns.join(", ")));
+    }
+    if table.added_files > 0 {
+        let (files, rows) = (HumanCount(table.added_files), HumanCount(table.added_rows));
+        parts.push(format!("{files} files with {rows} rows {would}added"));
+    }
+    if table.removed_files > 0 {
+        parts.push(format!("{} files {would}removed", HumanCount(table.removed_files)));
+    }
+    if parts.is_empty() {
+        parts.push(format!("up to date, {} files", HumanCount(table.files)));
+    }
+    if table.foreign_files > 0 {
+        parts.push(format!("{} files of other programs", HumanCount(table.foreign_files)));
+    }
+    format!("{}: {}", table.table, parts.join("; "))
+}
+
+/// Returns whether a signal interrupted a publication.
+pub(in crate::cli) fn is_interruption(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(IcebergError::Interrupted))
+}

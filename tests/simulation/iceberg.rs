@@ -1,0 +1,512 @@
+//! After publishing, every Iceberg table contains exactly the files of the claims that are done, even if publishers,
+//! conversions and removals crash, fail, race or pause at any call to the store or the catalog.
+//!
+//! The catalog is a file for each table in the same store, which is compared and replaced in one call. Such a call can
+//! fail before or after it takes effect, take effect later, or report a conflict for no reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::Duration;
+
+use alb2parquet::Reader;
+use alb2parquet::internals::catalog::iceberg::{
+    Committed, Files, IcebergError, Options, Pointer, PointerCatalog, Pointers, Publication,
+    Publisher,
+};
+use alb2parquet::internals::dataset::claim::{Claim, Hints, Log, Output};
+use alb2parquet::internals::dataset::layout::Dataset;
+use alb2parquet::internals::dataset::ledger::Ledger;
+use alb2parquet::internals::encode::{Format, TableEncoder};
+use alb2parquet::internals::logs::key::Partition;
+use alb2parquet::internals::logs::schema::LogType;
+use alb2parquet::internals::store::{Bucket, Patience, Writing};
+use futures::FutureExt as _;
+use iceberg::spec::{FormatVersion, Manifest, ManifestList, ManifestStatus, TableMetadata};
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
+
+use crate::simulation::random::Random;
+use crate::simulation::store::{Fault, Rates, SimStore};
+use crate::simulation::{PROGRAMS, World, expect_faults, ignore_faults};
+
+/// Default number of seeds.
+const SEEDS: u64 = 100;
+/// URL of the dataset.
+const ROOT: &str = "sim://lake";
+
+/// A catalog that stores each table's pointer as a file.
+struct SimPointers(SimStore);
+
+impl SimPointers {
+    /// Replaces a pointer, unless it differs from `from`.
+    fn replace(
+        &self,
+        table: &str,
+        from: Option<String>,
+        to: &str,
+    ) -> Result<Committed, IcebergError> {
+        let (path, to) = (path_of(table), to.to_owned());
+        let done = self.0.call(&format!("commit {to}"), true, true, move |store| {
+            let current = read(store, &path);
+            if current != from {
+                return Ok(Committed::Conflict);
+            }
+            store.put(&path, to.into_bytes().into()).now_or_never().unwrap()?;
+            Ok(Committed::Changed)
+        });
+        match done {
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(Committed::Conflict),
+            done => done.map_err(transient),
+        }
+    }
+}
+
+fn path_of(table: &str) -> Path {
+    Path::from(format!("catalog/{table}"))
+}
+
+fn transient(error: object_store::Error) -> IcebergError {
+    IcebergError::Catalog { name: "sim".to_owned(), why: error.to_string(), is_transient: true }
+}
+
+/// Returns the text of a file, if it exists.
+fn read(store: &object_store::memory::InMemory, path: &Path) -> Option<String> {
+    let bytes = async { store.get(path).await.ok()?.bytes().await.ok() };
+    let bytes = bytes.now_or_never().unwrap()?;
+    Some(String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+impl Pointers for SimPointers {
+    fn get(&self, table: &str) -> Result<Option<Pointer>, IcebergError> {
+        let path = path_of(table);
+        let found = self.0.call("load", false, false, move |store| Ok(read(store, &path)));
+        let found = found.map_err(transient)?;
+        Ok(found.map(|location| Pointer { location, version: None }))
+    }
+
+    fn insert(
+        &self,
+        table: &str,
+        _: &TableMetadata,
+        location: &str,
+    ) -> Result<Committed, IcebergError> {
+        self.replace(table, None, location)
+    }
+
+    fn swap(
+        &self,
+        table: &str,
+        from: &Pointer,
+        _: &TableMetadata,
+        to: &str,
+    ) -> Result<Committed, IcebergError> {
+        self.replace(table, Some(from.location.clone()), to)
+    }
+}
+
+impl World {
+    /// Returns the metadata files of an actor.
+    fn files(&self, actor: usize, dead: &Arc<AtomicBool>) -> Files {
+        let store = Arc::new(self.store(actor, false, dead));
+        let patience = Patience { attempts: 4, pause: Duration::ZERO };
+        Files::opened_by(patience, move |directory| {
+            let path = directory.strip_prefix(ROOT).expect("metadata is in the dataset");
+            let (store, uploads) = (Arc::clone(&store) as _, Arc::clone(&store) as _);
+            Ok(Arc::new(Bucket::new(store, uploads, Path::from(path), directory, "staging")))
+        })
+    }
+
+    /// Publishes the dataset.
+    fn publish(&self, actor: usize, run: String) -> anyhow::Result<Publication> {
+        self.publish_with(actor, run, false)
+    }
+
+    fn publish_with(
+        &self,
+        actor: usize,
+        run: String,
+        add_missing: bool,
+    ) -> anyhow::Result<Publication> {
+        let dead = Arc::default();
+        let dataset = self.dataset(actor, run, &dead)?;
+        let files = self.files(actor, &dead);
+        let catalog = PointerCatalog::new(SimPointers(self.store(actor, false, &dead)), &files);
+        let publisher = Publisher {
+            dataset: &dataset,
+            root: ROOT,
+            catalog: &catalog,
+            files: &files,
+            warehouse: "sim://lake/_alb2parquet/iceberg",
+            options: Options {
+                add_missing,
+                pause: Duration::ZERO,
+                threads: 1,
+                ..Options::default()
+            },
+            stop: &AtomicBool::new(false),
+        };
+        Ok(publisher.publish()?)
+    }
+
+    /// Adds a claim with one data file to a partition.
+    fn convert(&self, actor: usize, run: String, partition: &Partition) -> anyhow::Result<()> {
+        let dataset = self.dataset(actor, run.clone(), &Arc::default())?;
+        let ledger = Ledger::open(&dataset)?;
+        let line = "http 2025-11-24T10:00:00.000000Z 0.0012 192.0.2.1:80 web PASS 200 -\n";
+        let table = partition.log_type.table();
+        let mut file = TableEncoder::new(table, Format::default(), Vec::new())?;
+        for batch in Reader::of_text(partition.log_type, "source_key", line.as_bytes()) {
+            file.write(&batch?)?;
+        }
+        let bytes = file.finish(&[])?;
+        let key = dataset.file(&table.name, partition, &format!("{run}.parquet"));
+        let mut writing = Writing::begin(dataset.target(), key)?;
+        writing.write_all(&bytes)?;
+        let output = Output { table: table.name.clone(), rows: 1, file: writing.seal()? };
+        let claim = Claim { run, lines: 1, rows: 1, outputs: vec![output], ..Claim::default() };
+        ledger.commit(partition, claim, vec![writing])?;
+        Ok(())
+    }
+
+    fn remove_partition(
+        &self,
+        actor: usize,
+        run: String,
+        partition: &Partition,
+    ) -> anyhow::Result<()> {
+        let dataset = self.dataset(actor, run, &Arc::default())?;
+        Ledger::open(&dataset)?.remove(partition, false)?;
+        Ok(())
+    }
+
+    /// Returns the data files of the claims that are done.
+    fn claimed(&self, dataset: &Dataset) -> anyhow::Result<BTreeSet<String>> {
+        let hints = Hints::list(dataset)?;
+        let mut keys = BTreeSet::new();
+        for partition in hints.partitions() {
+            for (_, claim) in Log::read(dataset, partition, &hints)?.holding() {
+                keys.extend(claim.outputs.iter().map(|output| output.file.key.to_string()));
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Returns the data files in the table, read with the Iceberg crate.
+    fn published(&self) -> Vec<String> {
+        let state = self.scheduler.state();
+        let get = |url: &str| {
+            let path = Path::from(url.strip_prefix(ROOT).unwrap());
+            let bytes = async { state.dataset.get(&path).await.unwrap().bytes().await.unwrap() };
+            bytes.now_or_never().unwrap()
+        };
+        let Some(location) = read(&state.dataset, &path_of(TABLE_OF_CHECKS)) else {
+            return Vec::new();
+        };
+        let table: TableMetadata = serde_json::from_slice(&get(&location)).unwrap();
+        let Some(snapshot) = table.current_snapshot() else { return Vec::new() };
+        let list = get(snapshot.manifest_list());
+        let list = ManifestList::parse_with_version(&list, FormatVersion::V2).unwrap();
+        let mut files = Vec::new();
+        for manifest in list.entries() {
+            for entry in Manifest::parse_avro(&get(&manifest.manifest_path)).unwrap().entries() {
+                if entry.status != ManifestStatus::Deleted {
+                    files.push(entry.file_path().strip_prefix("sim://lake/").unwrap().to_owned());
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+}
+
+/// The table that the simulated conversions fill.
+const TABLE_OF_CHECKS: &str = "alb_health_check_logs";
+
+fn partition(day: u64) -> Partition {
+    let day = chrono::NaiveDate::from_ymd_opt(2025, 11, 24 + day as u32).unwrap();
+    Partition::new(LogType::HealthCheck, "012345678901", "eu-west-1", day).unwrap()
+}
+
+/// Actions: conversions, removals and publications.
+const ACTIONS: u64 = 9;
+
+/// Performs an action of an actor.
+fn act(world: &World, actor: usize, action: u64, name: String, day: u64) -> anyhow::Result<()> {
+    match action {
+        0..4 => world.convert(actor, name, &partition(day))?,
+        4 => world.remove_partition(actor, name, &partition(day))?,
+        _ => {
+            let publication = world.publish(actor, name)?;
+            let mut failures = publication.tables.iter().flat_map(|table| &table.failures);
+            // No claim is ever lost, so every file must be accounted for.
+            if let Some(failure) = failures.find(|failure| failure.contains("no claim accounts")) {
+                world.scheduler.state().violation = Some(failure.clone());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs actors concurrently. Each performs its actions: a kind of action, and the day that it affects.
+fn run_actors(world: &World, actors: &[Vec<(u64, u64)>]) {
+    world.scheduler.start(actors.len());
+    thread::scope(|scope| {
+        for (actor, actions) in actors.iter().enumerate() {
+            scope.spawn(move || {
+                world.scheduler.enter(actor);
+                // An actor that panics because of a bug must not block the other actors.
+                let result = catch_unwind(AssertUnwindSafe(|| {
+                    for (number, (action, day)) in actions.iter().enumerate() {
+                        let name = format!("run-{actor}-{number}");
+                        ignore_faults(|| act(world, actor, *action, name, *day));
+                    }
+                }));
+                world.scheduler.leave(actor);
+                if let Err(panic) = result {
+                    resume_unwind(panic);
+                }
+            });
+        }
+    });
+}
+
+fn random_actions(random: &mut Random, actors: u64) -> Vec<Vec<(u64, u64)>> {
+    let mut actions =
+        || (0..2 + random.below(5)).map(|_| (random.below(ACTIONS), random.below(2))).collect();
+    (0..actors).map(|_| actions()).collect()
+}
+
+/// Runs a seed. Returns the violation, if there is one, and the faults.
+fn run_seed(seed: u64, trace: bool) -> (Option<String>, BTreeMap<&'static str, u64>) {
+    let mut random = Random::new(seed);
+    let mut rate = |most: u64| if random.hits(300) { 0 } else { random.below(most) };
+    let rates = Rates {
+        crash: rate(20),
+        error: rate(20),
+        conflict: rate(200),
+        pause: rate(60),
+        lag: rate(500),
+        in_flight: 500,
+        ..Rates::default()
+    };
+    let actors = 1 + random.below(3);
+    let actors = random_actions(&mut random, actors);
+    let world = World::new(random);
+    {
+        let mut state = world.scheduler.state();
+        // Files may disappear, because of removals.
+        (state.rates, state.trace, state.removing) = (rates, trace, true);
+    }
+    run_actors(&world, &actors);
+    world.scheduler.apply_delayed();
+    world.scheduler.state().rates = Rates::default();
+    world.scheduler.start(1);
+    let violation = check(&world).unwrap_or_else(|error| Some(format!("{error:#}")));
+    world.scheduler.leave(0);
+    let violation = world.scheduler.state().violation.take().or(violation);
+    let faults = world.scheduler.state().faults.clone();
+    (violation, faults)
+}
+
+/// Finishes all claims, publishes, and compares the table with the claims.
+fn check(world: &World) -> anyhow::Result<Option<String>> {
+    // A run without objects finishes the claims of the other runs.
+    world.run(0, "last".to_owned(), PROGRAMS[0])?;
+    let publication = world.publish(0, "last publication".to_owned())?;
+    let dataset = world.dataset(0, "reader".to_owned(), &Arc::default())?;
+    let (claimed, published) = (world.claimed(&dataset)?, world.published());
+    if !publication.is_complete() {
+        return Ok(Some(format!("the last publication is not complete: {publication:?}")));
+    }
+    if !published.iter().eq(&claimed) {
+        return Ok(Some(format!("the table has {published:?}, but the claims have {claimed:?}")));
+    }
+    let again = world.publish(0, "one more".to_owned())?;
+    let is_changed = again.tables.iter().any(|table| table.added_files + table.removed_files > 0);
+    Ok(is_changed.then(|| format!("another publication changes the table: {again:?}")))
+}
+
+/// Minimum count of each kind of fault for the default number of seeds.
+const AT_LEAST: [(&str, u64); 6] = [
+    ("conflict without a file", 50),
+    ("crash", 40),
+    ("error", 40),
+    ("lagging list", 250),
+    ("late write", 8),
+    ("pause", 120),
+];
+
+#[test]
+fn simulation_of_publishers() {
+    let number = |name: &str| env::var(name).ok().map(|text| text.parse().unwrap());
+    if let Some(seed) = number("ALB2PARQUET_SEED") {
+        assert_eq!(run_seed(seed, true).0, None);
+        return;
+    }
+    let seeds = number("ALB2PARQUET_SEEDS").unwrap_or(SEEDS);
+    let mut faults = BTreeMap::new();
+    for seed in 0..seeds {
+        let (violation, of_seed) = run_seed(seed, false);
+        assert_eq!(violation, None, "seed {seed}");
+        for (fault, count) in of_seed {
+            *faults.entry(fault).or_insert(0) += count;
+        }
+    }
+    println!("{faults:?}");
+    expect_faults(&faults, &AT_LEAST, seeds, SEEDS);
+}
+
+/// Number of seeds for changes during a publication.
+const RACES: u64 = 100;
+
+#[test]
+fn changes_during_a_publication_are_published() {
+    const CONVERT: u64 = 0;
+    const REMOVE: u64 = 4;
+    const PUBLISH: u64 = 5;
+    for seed in 0..RACES {
+        let world = World::new(Random::new(seed));
+        world.scheduler.start(1);
+        world.convert(0, "a".to_owned(), &partition(0)).unwrap();
+        world.convert(0, "b".to_owned(), &partition(1)).unwrap();
+        {
+            let mut state = world.scheduler.state();
+            state.rates = Rates { pause: 100, conflict: 50, ..Rates::default() };
+            state.removing = true;
+        }
+        // Each change is followed by a publication, and one publication may begin earlier.
+        let actors =
+            [vec![(PUBLISH, 0)], vec![(REMOVE, 0), (PUBLISH, 0)], vec![(CONVERT, 1), (PUBLISH, 0)]];
+        run_actors(&world, &actors);
+        world.scheduler.state().rates = Rates::default();
+        world.scheduler.start(1);
+        let dataset = world.dataset(0, "reader".to_owned(), &Arc::default()).unwrap();
+        let claimed: Vec<String> = world.claimed(&dataset).unwrap().into_iter().collect();
+        assert_eq!(world.published(), claimed, "seed {seed}");
+        assert_eq!(world.scheduler.state().violation.take(), None, "seed {seed}");
+    }
+}
+
+/// Returns a world in which one actor makes calls without faults.
+fn quiet() -> World {
+    let world = World::new(Random::new(1));
+    world.scheduler.state().removing = true;
+    world.scheduler.start(1);
+    world
+}
+
+#[test]
+fn every_call_of_a_publication_can_fail() {
+    let prepare = || {
+        let world = quiet();
+        world.convert(0, "a".to_owned(), &partition(0)).unwrap();
+        world.convert(0, "b".to_owned(), &partition(1)).unwrap();
+        world.publish(0, "first".to_owned()).unwrap();
+        world.convert(0, "c".to_owned(), &partition(0)).unwrap();
+        world.remove_partition(0, "removal".to_owned(), &partition(1)).unwrap();
+        world
+    };
+    let world = prepare();
+    let before = world.scheduler.state().calls;
+    world.publish(0, "second".to_owned()).unwrap();
+    let calls = world.scheduler.state().calls - before;
+    assert!(calls > 20, "{calls}");
+    for fault in [Fault::CrashBefore, Fault::CrashAfter, Fault::ErrorBefore, Fault::ErrorAfter] {
+        for call in 1..=calls {
+            let world = prepare();
+            world.scheduler.state().fail_at = Some((before + call, fault));
+            ignore_faults(|| world.publish(0, "second".to_owned()).map(drop));
+            world.scheduler.state().fail_at = None;
+            assert_eq!(check(&world).unwrap(), None, "{fault:?} at call {call}");
+        }
+    }
+}
+
+/// Directory of the claims in the first partition.
+const CLAIMS: &str = "_alb2parquet/claims/health_check/012345678901/eu-west-1/2025-11-24";
+
+/// Deletes state files of the first partition.
+fn delete(world: &World, names: &[&str]) {
+    let state = world.scheduler.state();
+    for name in names {
+        let path = Path::from(format!("{CLAIMS}/{name}"));
+        state.dataset.delete(&path).now_or_never().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn only_claims_that_are_done_are_published() {
+    let world = quiet();
+    world.convert(0, "a".to_owned(), &partition(0)).unwrap();
+    delete(&world, &["1.done.json"]);
+    world.publish(0, "first".to_owned()).unwrap();
+    assert_eq!(world.published(), [""; 0]);
+    assert_eq!(check(&world).unwrap(), None);
+    assert_eq!(world.published().len(), 1);
+    // A removal that has not finished deletes files.
+    world.remove_partition(0, "removal".to_owned(), &partition(0)).unwrap();
+    delete(&world, &["2.done.json"]);
+    world.publish(0, "second".to_owned()).unwrap();
+    assert_eq!(world.published(), [""; 0]);
+}
+
+#[test]
+fn a_lost_claim_removes_no_file_from_the_table() {
+    let world = quiet();
+    world.convert(0, "a".to_owned(), &partition(0)).unwrap();
+    world.publish(0, "first".to_owned()).unwrap();
+    let before = world.published();
+    delete(&world, &["1.claim.json", "1.done.json"]);
+    let publication = world.publish(0, "second".to_owned()).unwrap();
+    assert!(!publication.is_complete(), "{publication:?}");
+    let failure = &publication.tables[0].failures[0];
+    assert!(
+        failure.contains("a.parquet is in the table, but no claim accounts for it"),
+        "{failure}"
+    );
+    assert_eq!(world.published(), before);
+    assert_eq!(before.len(), 1);
+}
+
+#[test]
+fn files_that_another_program_removed_are_not_added_again_unless_asked() {
+    let world = quiet();
+    world.convert(0, "a".to_owned(), &partition(0)).unwrap();
+    world.publish(0, "first".to_owned()).unwrap();
+    let pointer =
+        |world: &World| read(&world.scheduler.state().dataset, &path_of(TABLE_OF_CHECKS)).unwrap();
+    let first = pointer(&world);
+    world.convert(0, "b".to_owned(), &partition(1)).unwrap();
+    world.publish(0, "second".to_owned()).unwrap();
+    // Another program sets the current snapshot to the first one, and keeps the properties.
+    {
+        let mut state = world.scheduler.state();
+        let of = |state: &crate::simulation::store::State, url: &str| {
+            let path = Path::from(url.strip_prefix(ROOT).unwrap());
+            serde_json::from_str::<TableMetadata>(&read(&state.dataset, &path).unwrap()).unwrap()
+        };
+        let second = read(&state.dataset, &path_of(TABLE_OF_CHECKS)).unwrap();
+        let snapshot = of(&state, &first).current_snapshot().unwrap().clone();
+        let rolled_back = of(&state, &second).into_builder(Some(second.clone()));
+        let reference = iceberg::spec::SnapshotReference {
+            snapshot_id: snapshot.snapshot_id(),
+            retention: iceberg::spec::SnapshotRetention::branch(None, None, None),
+        };
+        let rolled_back = rolled_back.set_ref("main", reference).unwrap().build().unwrap().metadata;
+        let text = serde_json::to_vec(&rolled_back).unwrap();
+        let path = Path::from(second.strip_prefix(ROOT).unwrap());
+        state.dataset.put(&path, text.into()).now_or_never().unwrap().unwrap();
+        state.removing = true;
+    }
+    let error = world.publish(0, "third".to_owned()).unwrap_err().to_string();
+    assert!(error.contains("contains 1 of them instead of 2"), "{error}");
+    assert_eq!(world.published().len(), 1);
+    world.publish_with(0, "fourth".to_owned(), true).unwrap();
+    assert_eq!(check(&world).unwrap(), None);
+    assert_eq!(world.published().len(), 2);
+}
