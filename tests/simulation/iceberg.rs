@@ -361,33 +361,31 @@ fn simulation_of_publishers() {
     expect_faults(&faults, &AT_LEAST, seeds, SEEDS);
 }
 
-/// Number of seeds for changes during a publication.
+/// Number of seeds for removals during a publication.
 const RACES: u64 = 100;
 
 #[test]
-fn changes_during_a_publication_are_published() {
-    const CONVERT: u64 = 0;
+fn a_removal_during_a_publication_is_published() {
     const REMOVE: u64 = 4;
     const PUBLISH: u64 = 5;
     for seed in 0..RACES {
         let world = World::new(Random::new(seed));
         world.scheduler.start(1);
-        world.convert(0, "a".to_owned(), &partition(0)).unwrap();
-        world.convert(0, "b".to_owned(), &partition(1)).unwrap();
+        world.convert(0, "a".to_owned(), &partition(1)).unwrap();
+        world.publish(0, "first".to_owned()).unwrap();
+        world.convert(0, "b".to_owned(), &partition(0)).unwrap();
         {
             let mut state = world.scheduler.state();
             state.rates = Rates { pause: 100, conflict: 50, ..Rates::default() };
             state.removing = true;
         }
-        // Each change is followed by a publication, and one publication may begin earlier.
-        let actors =
-            [vec![(PUBLISH, 0)], vec![(REMOVE, 0), (PUBLISH, 0)], vec![(CONVERT, 1), (PUBLISH, 0)]];
-        run_actors(&world, &actors);
+        // The second publication finds nothing to change, so the first one gets no conflict.
+        run_actors(&world, &[vec![(PUBLISH, 0)], vec![(REMOVE, 0), (PUBLISH, 0)]]);
         world.scheduler.state().rates = Rates::default();
         world.scheduler.start(1);
         let dataset = world.dataset(0, "reader".to_owned(), &Arc::default()).unwrap();
         let claimed: Vec<String> = world.claimed(&dataset).unwrap().into_iter().collect();
-        assert_eq!(world.published(), claimed, "seed {seed}");
+        assert_eq!((world.published(), claimed.len()), (claimed, 1), "seed {seed}");
         assert_eq!(world.scheduler.state().violation.take(), None, "seed {seed}");
     }
 }

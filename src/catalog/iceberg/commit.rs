@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::Utc;
 use iceberg::TableRequirement;
 use iceberg::spec::{
-    DataFile, FormatVersion, MAIN_BRANCH, Schema, Snapshot, Summary, TableMetadata,
+    DataFile, FormatVersion, MAIN_BRANCH, ManifestFile, Schema, Snapshot, Summary, TableMetadata,
 };
 use rayon::prelude::*;
 use uuid::Uuid;
@@ -55,6 +55,25 @@ struct Plan {
     /// Files that can be neither kept nor removed with certainty, with the reasons.
     failures: Vec<String>,
     schema: Option<Schema>,
+}
+
+/// The content of a new snapshot, as far as it has been written.
+struct Written<'p> {
+    difference: Difference,
+    /// The partitions that have changed.
+    partitions: BTreeSet<Partition>,
+    /// Keys of the dataset's files in the snapshot.
+    own: BTreeSet<&'p str>,
+    manifests: Vec<ManifestFile>,
+}
+
+impl<'p> Written<'p> {
+    /// Returns the files of the current snapshot, without manifests.
+    fn of(state: &'p State) -> Self {
+        let own = state.own.keys().map(String::as_str).collect();
+        let (difference, partitions) = (Difference::default(), BTreeSet::new());
+        Self { difference, partitions, own, manifests: Vec::new() }
+    }
 }
 
 impl<'a> Attempt<'a> {
@@ -213,7 +232,7 @@ impl<'a> Attempt<'a> {
     fn commit(
         &mut self,
         loaded: &Loaded,
-        plan: Plan,
+        mut plan: Plan,
         claims: u64,
         published: &mut Published,
     ) -> Result<Step, IcebergError> {
@@ -223,7 +242,7 @@ impl<'a> Attempt<'a> {
         let of_table = || format!("table {name}");
         let columns = added_columns(table, plan.schema.as_ref());
         let builder = table.clone().into_builder(Some(loaded.pointer.location.clone()));
-        let builder = match plan.schema {
+        let builder = match plan.schema.take() {
             Some(schema) => builder.add_current_schema(schema).detail(of_table)?,
             None => builder,
         };
@@ -238,51 +257,10 @@ impl<'a> Attempt<'a> {
             parent: table.current_snapshot_id(),
             sequence_number: table.next_sequence_number(),
         };
-        let mut difference = Difference::default();
-        let mut partitions = BTreeSet::new();
-        let mut own: BTreeSet<&str> = plan.state.own.keys().map(String::as_str).collect();
-        let mut new_manifests = Vec::new();
-        for chunk in self.in_order(&plan.added).chunks(FILES_PER_MANIFEST) {
-            let read = |(partition, key, claimed): &(Partition, &String, &Claimed)| {
-                self.entry(&evolved, partition, key, claimed)
-            };
-            let read: Vec<Result<DataFile, String>> = chunk.par_iter().map(read).collect();
-            let mut entries = Vec::new();
-            for ((partition, key, _), entry) in chunk.iter().zip(read) {
-                match entry {
-                    Ok(entry) => {
-                        difference.added.add(&entry);
-                        partitions.insert(partition.clone());
-                        own.insert(key);
-                        entries.push(entry);
-                    }
-                    Err(why) => published.failures.push(why),
-                }
-            }
-            if !entries.is_empty() {
-                let (schema, spec) = (evolved.current_schema(), evolved.default_partition_spec());
-                new_manifests.push(new.add(schema, spec, entries)?);
-            }
-        }
-        let rewritten = plan.state.manifests_of(&plan.removed);
-        let below = self.publisher.root.len() + 1;
-        let mut manifests = new_manifests;
-        for (index, manifest) in plan.state.manifests.iter().enumerate() {
-            if rewritten.contains(&index) {
-                manifests.push(new.rewrite(manifest, |file| {
-                    let key = file.file_path().get(below..).unwrap_or_default();
-                    let is_removed = plan.removed.contains(key);
-                    if is_removed {
-                        difference.removed.add(file);
-                        partitions.extend(self.partition(key));
-                        own.remove(key);
-                    }
-                    is_removed
-                })?);
-            } else if !manifests::has_data(manifest) || manifests::is_live(manifest) {
-                manifests.push(manifest.clone());
-            }
-        }
+        let mut written = Written::of(&plan.state);
+        self.add(&new, &evolved, &plan.added, &mut written, &mut published.failures)?;
+        self.keep(&new, &plan, &mut written)?;
+        let Written { difference, partitions, own, manifests } = written;
         let is_changed = difference.added.files + difference.removed.files > 0;
         let fingerprint = Fingerprint::of(own.iter().copied());
         let (files, foreign) = (fingerprint, plan.state.foreign);
@@ -334,6 +312,69 @@ impl<'a> Attempt<'a> {
         published.added_columns.extend(columns);
         published.files = fingerprint.files();
         Ok(Step::Finished)
+    }
+
+    /// Writes manifests of the added files. Files whose footers cannot be read are added to `failures` instead.
+    fn add<'p>(
+        &self,
+        new: &NewSnapshot,
+        table: &TableMetadata,
+        added: &'p BTreeMap<String, Claimed>,
+        written: &mut Written<'p>,
+        failures: &mut Vec<String>,
+    ) -> Result<(), IcebergError> {
+        for chunk in self.in_order(added).chunks(FILES_PER_MANIFEST) {
+            let read = |(partition, key, claimed): &(Partition, &String, &Claimed)| {
+                self.entry(table, partition, key, claimed)
+            };
+            let read: Vec<Result<DataFile, String>> = chunk.par_iter().map(read).collect();
+            let mut entries = Vec::new();
+            for ((partition, key, _), entry) in chunk.iter().zip(read) {
+                match entry {
+                    Ok(entry) => {
+                        written.difference.added.add(&entry);
+                        written.partitions.insert(partition.clone());
+                        written.own.insert(key);
+                        entries.push(entry);
+                    }
+                    Err(why) => failures.push(why),
+                }
+            }
+            if !entries.is_empty() {
+                let (schema, spec) = (table.current_schema(), table.default_partition_spec());
+                written.manifests.push(new.add(schema, spec, entries)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the manifests of the current snapshot, and writes those again that list removed files.
+    fn keep(
+        &self,
+        new: &NewSnapshot,
+        plan: &Plan,
+        written: &mut Written,
+    ) -> Result<(), IcebergError> {
+        let rewritten = plan.state.manifests_of(&plan.removed);
+        let below = format!("{}/", self.publisher.root);
+        for (index, manifest) in plan.state.manifests.iter().enumerate() {
+            if rewritten.contains(&index) {
+                let manifest = new.rewrite(manifest, |file| {
+                    let key = file.file_path().strip_prefix(&below);
+                    let Some(key) = key.filter(|key| plan.removed.contains(*key)) else {
+                        return false;
+                    };
+                    written.difference.removed.add(file);
+                    written.partitions.extend(self.partition(key));
+                    written.own.remove(key);
+                    true
+                })?;
+                written.manifests.push(manifest);
+            } else if !manifests::has_data(manifest) || manifests::is_live(manifest) {
+                written.manifests.push(manifest.clone());
+            }
+        }
+        Ok(())
     }
 
     /// Returns the files to add, with their partitions, ordered by day: most queries select days.

@@ -57,7 +57,7 @@ impl Sql {
         read_only: bool,
     ) -> Result<Self, IcebergError> {
         let name = path.display().to_string();
-        let of = |source| error(&name, source);
+        let of = |source| error(&name, &source);
         let is_absent = read_only && !path.exists();
         let database =
             if is_absent { Connection::open_in_memory() } else { Connection::open(path) };
@@ -78,7 +78,7 @@ impl Sql {
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn error(&self, source: rusqlite::Error) -> IcebergError {
+    fn error(&self, source: &rusqlite::Error) -> IcebergError {
         error(&self.name, source)
     }
 }
@@ -89,7 +89,7 @@ impl Pointers for Sql {
                      WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?";
         let key = params![self.catalog, self.namespace, table];
         let found = self.database().query_row(query, key, |row| row.get(0)).optional();
-        let found = found.map_err(|source| self.error(source))?;
+        let found = found.map_err(|source| self.error(&source))?;
         Ok(found.map(|location| Pointer { location, version: None }))
     }
 
@@ -104,14 +104,14 @@ impl Pointers for Sql {
             "INSERT OR IGNORE INTO iceberg_namespace_properties VALUES (?, ?, 'exists', 'true')";
         database
             .execute(namespace, params![self.catalog, self.namespace])
-            .map_err(|source| self.error(source))?;
+            .map_err(|source| self.error(&source))?;
         let (column, value) = if self.typed { (", iceberg_type", ", 'TABLE'") } else { ("", "") };
         let insert = format!(
             "INSERT OR IGNORE INTO iceberg_tables \
              (catalog_name, table_namespace, table_name, metadata_location{column}) VALUES (?, ?, ?, ?{value})"
         );
         let row = params![self.catalog, self.namespace, table, location];
-        committed(database.execute(&insert, row)).map_err(|source| self.error(source))
+        committed(database.execute(&insert, row)).map_err(|source| self.error(&source))
     }
 
     fn swap(
@@ -125,7 +125,7 @@ impl Pointers for Sql {
                       WHERE catalog_name = ?3 AND table_namespace = ?4 AND table_name = ?5 \
                       AND metadata_location = ?2";
         let row = params![to, from.location, self.catalog, self.namespace, table];
-        committed(self.database().execute(update, row)).map_err(|source| self.error(source))
+        committed(self.database().execute(update, row)).map_err(|source| self.error(&source))
     }
 }
 
@@ -133,11 +133,11 @@ fn committed(rows: rusqlite::Result<usize>) -> rusqlite::Result<Committed> {
     Ok(if rows? == 1 { Committed::Changed } else { Committed::Conflict })
 }
 
-fn error(name: &str, source: rusqlite::Error) -> IcebergError {
+fn error(name: &str, source: &rusqlite::Error) -> IcebergError {
     IcebergError::Catalog {
         name: name.to_owned(),
         why: source.to_string(),
-        is_transient: is_busy(&source),
+        is_transient: is_busy(source),
     }
 }
 
