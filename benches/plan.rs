@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,13 +17,15 @@ use alb2parquet::internals::dataset::claim::{Claim, Record};
 use alb2parquet::internals::dataset::layout::{Dataset, Layout, Opening, STAGING};
 use alb2parquet::internals::dataset::ledger::Ledger;
 use alb2parquet::internals::encode::profile::Profile;
-use alb2parquet::internals::plan::estimate::{Estimate, Prices, Speed, Survey};
-use alb2parquet::internals::plan::{Listing, Plan, Selection};
+use alb2parquet::internals::logs::key::from_root;
+use alb2parquet::internals::plan::estimate::{Estimation, Prices, Speed};
+use alb2parquet::internals::plan::{Gathering, Plan, Planned, Planner, Selection};
 use alb2parquet::internals::redact::Agreement;
 use alb2parquet::internals::store::{Bucket, Calls, Patience, Source};
 use async_trait::async_trait;
 use chrono::{DateTime, Days, NaiveDate};
 use futures::stream::{self, BoxStream, StreamExt};
+use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -35,7 +38,7 @@ use object_store::{
 const REMOTE_PARTITIONS: u64 = 300;
 /// Time that each request to the remote store takes.
 const LATENCY: Duration = Duration::from_millis(20);
-const DESCRIPTION: &str = r#"{"format_version":2,"layout":"hive","conditional_creates":true}"#;
+const DESCRIPTION: &str = r#"{"format_version":4,"layout":"hive","conditional_creates":true}"#;
 
 /// A store that generates a listing and the state of a dataset in which all or none of the objects are claimed. It
 /// discards writes.
@@ -58,25 +61,12 @@ fn never<T>(operation: &str) -> Result<T> {
     Err(Error::NotImplemented { operation, implementer: "synthetic".to_owned() })
 }
 
-/// Returns the account and day of a partition.
-fn partition(number: u64) -> (u64, NaiveDate) {
-    let first = NaiveDate::from_ymd_opt(2016, 1, 1).expect("a valid day");
-    (100_000_000_000 + number % 20, first + Days::new(number / 20))
-}
+/// Number of accounts.
+const ACCOUNTS: u64 = 20;
+const FIRST_ACCOUNT: u64 = 100_000_000_000;
 
-/// Returns the object with the given number, as S3 lists it. Each partition has four load balancers.
-fn object(number: u64, partition_number: u64) -> ObjectMeta {
-    let (account, day) = partition(partition_number);
-    let (path, date) = (day.format("%Y/%m/%d"), day.format("%Y%m%d"));
-    let (balancer, hour, minute) = (number % 4, number / 4 % 24, number / 96 % 12 * 5);
-    let name = format!(
-        "{account}_elasticloadbalancing_eu-central-1_app.production-{balancer}.50dc6c495c0c918{balancer}_\
-         {date}T{hour:02}{minute:02}Z_203.0.113.{}_{number:08x}.log.gz",
-        number % 200
-    );
-    let location = format!("AWSLogs/{account}/elasticloadbalancing/eu-central-1/{path}/{name}");
-    let e_tag = Some(format!("\"{:032x}\"", u128::from(number) * 0x9e37_79b9_7f4a_7c15));
-    meta(location, 50_000 + number % 10_000, e_tag)
+fn first_day() -> NaiveDate {
+    NaiveDate::from_ymd_opt(2000, 1, 1).expect("a valid day")
 }
 
 fn meta(location: String, size: u64, e_tag: Option<String>) -> ObjectMeta {
@@ -89,8 +79,51 @@ impl Synthetic {
         Arc::new(Self { objects, partitions, claimed: AtomicBool::new(false), latency })
     }
 
+    /// Returns the number of objects in a partition.
     fn each(&self) -> u64 {
         self.objects.div_ceil(self.partitions)
+    }
+
+    /// Returns the number of days of an account.
+    fn days(&self) -> u64 {
+        self.partitions.div_ceil(ACCOUNTS)
+    }
+
+    /// Returns the account and day of a partition. Partitions are sorted by both.
+    fn partition(&self, number: u64) -> (u64, NaiveDate) {
+        let (account, day) = (number / self.days(), number % self.days());
+        (FIRST_ACCOUNT + account, first_day() + Days::new(day))
+    }
+
+    /// Returns the key of an object. Objects are sorted by key. Each partition has four load balancers.
+    fn key(&self, number: u64) -> String {
+        let (account, day) = self.partition(number / self.each());
+        let of_balancer = self.each().div_ceil(4);
+        let place = number % self.each();
+        let (balancer, window) = (place / of_balancer, place % of_balancer * 288 / of_balancer);
+        let (path, date) = (day.format("%Y/%m/%d"), day.format("%Y%m%d"));
+        let (hour, minute) = (window / 12, window % 12 * 5);
+        format!(
+            "AWSLogs/{account}/elasticloadbalancing/eu-central-1/{path}/\
+             {account}_elasticloadbalancing_eu-central-1_app.production-{balancer}.50dc6c495c0c918{balancer}_\
+             {date}T{hour:02}{minute:02}Z_203.0.113.10_{number:09x}.log.gz"
+        )
+    }
+
+    /// Returns an object, as S3 lists it.
+    fn object(&self, number: u64) -> ObjectMeta {
+        let e_tag = Some(format!("\"{:032x}\"", u128::from(number) * 0x9e37_79b9_7f4a_7c15));
+        meta(self.key(number), 50_000 + number % 10_000, e_tag)
+    }
+
+    /// Returns the number of the first object whose key is greater than `key`.
+    fn after(&self, key: &str) -> u64 {
+        let (mut low, mut high) = (0, self.objects);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.key(middle).as_str() <= key { low = middle + 1 } else { high = middle }
+        }
+        low
     }
 
     /// Returns the contents of a file in the dataset.
@@ -101,12 +134,12 @@ impl Synthetic {
         let claimed = self.claimed.load(Ordering::Relaxed) && path.ends_with("/1.claim.json");
         let mut parts = path.split('/').skip(3).filter(|_| claimed);
         let (account, _, day) = (parts.next()?, parts.next()?, parts.next()?);
-        let days = day.parse::<NaiveDate>().ok()? - partition(0).1;
-        let account = account.parse::<u64>().ok()? - partition(0).0;
-        let number = u64::try_from(days.num_days()).ok()? * 20 + account;
+        let days = day.parse::<NaiveDate>().ok()? - first_day();
+        let account = account.parse::<u64>().ok()? - FIRST_ACCOUNT;
+        let number = account * self.days() + u64::try_from(days.num_days()).ok()?;
         let first = number * self.each();
         let mut claim = Claim { run: "bench".to_owned(), ..Claim::default() };
-        let objects = (first..(first + self.each()).min(self.objects)).map(|n| object(n, number));
+        let objects = (first..(first + self.each()).min(self.objects)).map(|n| self.object(n));
         for meta in objects {
             claim_object(&mut claim, &meta);
         }
@@ -176,17 +209,14 @@ impl ObjectStore for Synthetic {
         stream::once(async { never("delete") }).boxed()
     }
 
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let (objects, partitions, each) = (self.objects, self.partitions, self.each());
-        if prefix.is_none() {
-            let object = move |number| Ok(object(number, number / each));
-            return stream::iter((0..objects).map(object)).boxed();
-        }
+    fn list(&self, _: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         if !self.claimed.load(Ordering::Relaxed) {
             return stream::empty().boxed();
         }
-        let files = (0..partitions).flat_map(|number| {
-            let (account, day) = partition(number);
+        let (partitions, days) = (self.partitions, self.days());
+        let files = (0..partitions).flat_map(move |number| {
+            let (account, day) =
+                (FIRST_ACCOUNT + number / days, first_day() + Days::new(number % days));
             ["claim", "done"].map(|kind| {
                 let claims = format!("_alb2parquet/claims/access/{account}/eu-central-1/{day}");
                 Ok(meta(format!("{claims}/1.{kind}.json"), 100, None))
@@ -201,6 +231,43 @@ impl ObjectStore for Synthetic {
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
         never("copy")
+    }
+}
+
+/// The pages of the source's listing.
+#[async_trait]
+impl PaginatedListStore for Synthetic {
+    async fn list_paginated(
+        &self,
+        prefix: Option<&str>,
+        options: PaginatedListOptions,
+    ) -> Result<PaginatedListResult> {
+        const PAGE: usize = 1000;
+        let prefix = prefix.unwrap_or_default();
+        let after = options.page_token.or(options.offset);
+        let mut number = match &after {
+            Some(after) if after.as_str() > prefix => self.after(after),
+            _ => self.after(prefix),
+        };
+        let (mut objects, mut common_prefixes, mut page_token) = (Vec::new(), Vec::new(), None);
+        while number < self.objects {
+            let key = self.key(number);
+            let Some(below) = key.strip_prefix(prefix) else { break };
+            if objects.len() + common_prefixes.len() == PAGE {
+                page_token = Some(self.key(number - 1));
+                break;
+            }
+            if let Some(slash) = below.find('/').filter(|_| options.delimiter.is_some()) {
+                let directory = &key[..prefix.len() + slash];
+                common_prefixes.push(directory.into());
+                number = self.after(&format!("{directory}/\u{10FFFF}"));
+            } else {
+                objects.push(self.object(number));
+                number += 1;
+            }
+        }
+        let result = ListResult { objects, common_prefixes, extensions: Extensions::default() };
+        Ok(PaginatedListResult { result, page_token })
     }
 }
 
@@ -249,14 +316,28 @@ fn dataset(store: &Arc<Synthetic>, reads: usize) -> Dataset {
     Dataset::open(Arc::new(target.with_reads(reads)), opening).expect("the dataset exists")
 }
 
-fn listing(sources: &[Source]) -> Listing {
-    let all = Selection::default();
-    Listing::take(sources, &all, &AtomicBool::new(false)).expect("everything can be listed")
+fn source(store: &Arc<Synthetic>) -> Source {
+    let source = Source::paginated(store.clone(), store.clone(), from_root, "synthetic://logs");
+    source.expect("threads can be started")
 }
 
-fn plan(listing: Listing, sources: &[Source], ledger: &mut Ledger) -> Plan {
-    let stop = AtomicBool::new(false);
-    Plan::make(listing, sources, 256 << 20, ledger, &stop).expect("claims can be read")
+/// Plans everything, and calls `take` with the plan of each day. Prints the time until the first day is planned.
+#[allow(clippy::print_stdout)] // the figures
+fn plan(sources: &[Source], ledger: &Ledger, mut take: impl FnMut(Planned)) -> (Plan, Option<f64>) {
+    let (selection, stop) = (Selection::default(), AtomicBool::new(false));
+    let began = Instant::now();
+    let mut first = None;
+    let mut gathering = Gathering::of(sources, &selection, &stop);
+    let mut planner = Planner::new(sources, 256 << 20, Some(ledger), &stop);
+    let mut days = iter::from_fn(|| gathering.next_day().transpose());
+    let planned = planner.each_day(&mut days, |planned| {
+        first.get_or_insert_with(|| began.elapsed().as_secs_f64());
+        take(planned);
+        Ok(())
+    });
+    planned.expect("claims can be read");
+    let mut listing = gathering.end().expect("everything can be listed");
+    (planner.end(&mut listing).expect("claims can be read"), first)
 }
 
 #[allow(clippy::print_stdout)] // the figures
@@ -265,61 +346,63 @@ fn main() {
     let objects = numbers.next().unwrap_or(5_000_000);
     let partitions = numbers.next().unwrap_or(20_000).min(objects);
     let store = Synthetic::new(objects, partitions, Duration::ZERO);
-    let sources = [Source::over(store.clone(), "synthetic://logs")];
+    let sources = [source(&store)];
     let dataset = self::dataset(&store, 1);
     println!("{objects} objects in {partitions} partitions");
 
-    let listing = measured("listed and sorted", || self::listing(&sources));
-    let survey = measured("counted by load balancer", || Survey::of(&listing));
-    let mut ledger = Ledger::open(&dataset).expect("claims can be listed");
-    let plan = measured("planned, without claims", || self::plan(listing, &sources, &mut ledger));
-    let batches = plan.batches.iter();
-    assert_eq!(batches.map(|batch| batch.objects.len() as u64).sum::<u64>(), objects);
-    assert_eq!(plan.partitions() as u64, partitions);
-
-    let bytes = measured("written as lines of JSON", || {
-        let mut sink = Counted(0);
-        for batch in &plan.batches {
-            serde_json::to_writer(&mut sink, &Description::of(batch, &sources))
-                .expect("the sink accepts it");
-        }
-        sink.0
-    });
-    println!("{:45} {:>7.0} MB", "", bytes as f64 / 1e6);
-    measured("claimed and published, one by one", || {
-        for batch in &plan.batches {
-            let mut claim = Claim { run: "bench".to_owned(), ..Claim::default() };
-            for object in &batch.objects {
-                let url = sources[object.source].url(&object.listed);
-                claim.add(&url, &object.listed, 0, BTreeMap::new());
+    let ledger = Ledger::open(&dataset).expect("claims can be listed");
+    let (mut estimation, mut found, mut sink) = (Estimation::new(&sources, None), 0, Counted(0));
+    let (plan, first) = measured("listed, planned and printed, without claims", || {
+        self::plan(&sources, &ledger, |planned| {
+            estimation.add(&planned);
+            for batch in &planned.batches {
+                found += batch.objects.len() as u64;
+                serde_json::to_writer(&mut sink, &Description::of(batch, &sources))
+                    .expect("the sink accepts it");
             }
-            ledger.commit(&batch.partition, claim, Vec::new()).expect("the store accepts it");
-        }
+        })
+    });
+    println!("{:45} {:>7.1} s", "  until the first batch", first.expect("there are batches"));
+    println!("{:45} {:>7.0} MB", "  as lines of JSON", sink.0 as f64 / 1e6);
+    println!("{:45} {:>7}", "  LIST requests", sources[0].listing_requests());
+    let (calls, prices) = (Calls::default(), Prices::default());
+    let estimate = estimation.end(plan, None, calls, prices, Speed { rate: 1, threads: 1 });
+    assert_eq!((found, estimate.partitions), (objects, partitions));
+    drop(ledger);
+
+    let ledger = Ledger::open(&dataset).expect("claims can be listed");
+    measured("listed, planned, claimed and published", || {
+        self::plan(&sources, &ledger, |planned| {
+            for batch in &planned.batches {
+                let mut claim = Claim { run: "bench".to_owned(), ..Claim::default() };
+                for object in &batch.objects {
+                    let url = sources[object.source].url(&object.listed);
+                    claim.add(&url, &object.listed, 0, BTreeMap::new());
+                }
+                ledger.commit(&batch.partition, claim, Vec::new()).expect("the store accepts it");
+            }
+        })
     });
     drop(ledger);
-    let (calls, prices) = (Calls::default(), Prices::default());
-    let speed = Speed { rate: Speed::RATE, threads: 2 };
-    measured("estimated", || Estimate::of(plan, survey, &sources, None, calls, prices, speed));
 
     store.claimed.store(true, Ordering::Relaxed);
-    let listing = measured("listed and sorted again", || self::listing(&sources));
-    let mut ledger =
+    let ledger =
         measured("claims listed", || Ledger::open(&dataset).expect("claims can be listed"));
-    let plan =
-        measured("planned, everything is claimed", || self::plan(listing, &sources, &mut ledger));
-    assert_eq!((plan.batches.len(), plan.before.objects), (0, objects));
-    drop((plan, ledger));
+    let (plan, _) = measured("listed and planned, everything is claimed", || {
+        self::plan(&sources, &ledger, |planned| assert!(planned.batches.is_empty()))
+    });
+    assert_eq!(plan.before.objects, objects);
+    drop(ledger);
 
     let store = Synthetic::new(REMOTE_PARTITIONS * 100, REMOTE_PARTITIONS, LATENCY);
     store.claimed.store(true, Ordering::Relaxed);
-    let sources = [Source::over(store.clone(), "synthetic://logs")];
+    let sources = [source(&store)];
     for reads in [1, 32] {
         let dataset = self::dataset(&store, reads);
-        let listing = self::listing(&sources);
-        let mut ledger = Ledger::open(&dataset).expect("claims can be listed");
+        let ledger = Ledger::open(&dataset).expect("claims can be listed");
         let what =
             format!("{REMOTE_PARTITIONS} partitions, {LATENCY:?} per request, {reads} at once");
-        let plan = measured(&what, || self::plan(listing, &sources, &mut ledger));
+        let (plan, _) = measured(&what, || self::plan(&sources, &ledger, |_| {}));
         assert_eq!(plan.before.objects, REMOTE_PARTITIONS * 100);
     }
 }

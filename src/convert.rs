@@ -3,7 +3,8 @@
 //! Two kinds of threads share the work. A *driver* takes one batch at a time, starts its conversion, waits for the disk
 //! or the network, and claims and publishes the batch. The *workers* of one rayon pool decompress, decode and encode in
 //! small steps (see `flow`). As a result, a single batch can use every core, and a worker never starts another batch
-//! while it waits for its current one. Only a few large batches are converted concurrently, because each holds a row
+//! while it waits for its current one. Another thread plans, so batches are converted while the sources are still listed.
+//! Only a few large batches are converted concurrently, because each holds a row
 //! group in memory. Many small batches are converted concurrently, so that their request latencies overlap.
 
 mod budget;
@@ -11,6 +12,7 @@ pub(crate) mod converter;
 pub(crate) mod feed;
 mod files;
 mod flow;
+pub(crate) mod live;
 pub(crate) mod manifest;
 mod queue;
 pub(crate) mod tally;
@@ -18,9 +20,10 @@ pub(crate) mod touched;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use std::{io, mem, panic, thread};
 
 use parquet::errors::ParquetError;
 use rayon::{ThreadPool, ThreadPoolBuildError};
@@ -39,7 +42,7 @@ use crate::decode::gzip::Decompressed;
 use crate::decode::text_buffer::TextPool;
 use crate::encode::Format;
 use crate::logs::schema::LogType;
-use crate::plan::{Batch, Failure, Object, Plan, Remedy};
+use crate::plan::{Batch, Failure, Object, Plan, PlanError, Remedy};
 use crate::redact::Redaction;
 use crate::store::{Lane, Source, TargetError, Writing};
 use crate::util::pool::Pool;
@@ -73,6 +76,9 @@ pub struct Conversion<'a> {
 
 /// Observes the progress of a conversion. Its methods are called from many threads.
 pub trait Observer: Sync {
+    /// Called after a batch is planned, in the order of the plan.
+    fn planned(&self, _batch: &Batch) {}
+
     /// Called after a segment of an object, or the entire object, is converted.
     fn read(&self, segment: &Read);
 
@@ -113,12 +119,18 @@ pub enum ConvertError {
         /// The cause.
         source: ParquetError,
     },
+    /// The conversion cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// The user interrupted the program.
     #[error("interrupted")]
     Interrupted,
     /// The worker threads cannot be started.
     #[error("worker threads cannot be started")]
     Threads(#[from] ThreadPoolBuildError),
+    /// The thread that plans cannot be started.
+    #[error("worker threads cannot be started")]
+    Thread(#[source] io::Error),
 }
 
 /// Why an attempt to convert a batch failed.
@@ -148,11 +160,77 @@ impl Conversion<'_> {
     /// counted in the tally.
     pub fn run(
         &self,
-        plan: Plan,
+        mut plan: Plan,
         ledger: &Ledger,
         started: Instant,
     ) -> Result<Tally, ConvertError> {
-        let mut tally = Tally { partitions: plan.partitions() as u64, ..Tally::default() };
+        let batches = mem::take(&mut plan.batches);
+        let plan = |convert: &mut dyn FnMut(Batch)| {
+            batches.into_iter().for_each(convert);
+            Ok((plan, ()))
+        };
+        self.run_live(plan, ledger, started).map(|(tally, ())| tally)
+    }
+
+    /// Converts batches while they are planned. `plan` passes each batch to its argument, which waits while too many
+    /// batches are waiting to be converted. It returns everything about the plan except the batches, and any other
+    /// result, which is passed to the caller. It must plan with this ledger.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `plan` fails, or the dataset cannot be written. Unreadable objects and rejected lines do not cause an
+    /// error; they are counted in the tally.
+    pub(crate) fn run_live<T: Send>(
+        &self,
+        plan: impl FnOnce(&mut dyn FnMut(Batch)) -> Result<(Plan, T), PlanError> + Send,
+        ledger: &Ledger,
+        started: Instant,
+    ) -> Result<(Tally, T), ConvertError> {
+        let pool = threads::pool(self.threads)?;
+        let shared = Shared::new(self.threads);
+        let driver = Driver { conversion: self, pool: &pool, shared: &shared };
+        let open = self.threads.div_ceil(WORKERS_OF_BATCH).max(2).min(self.threads);
+        let queue = Queue::new(open);
+        let outcome = Mutex::new(Outcome::default());
+        let planning = || {
+            let _guard = queue.guard();
+            let (mut partitions, mut last) = (0, None);
+            let mut convert = |batch: Batch| {
+                partitions += u64::from(last.as_ref() != Some(&batch.partition));
+                last = Some(Arc::clone(&batch.partition));
+                self.observer.planned(&batch);
+                queue.add(batch);
+            };
+            let planned = plan(&mut convert);
+            match &planned {
+                Ok(_) => queue.complete(),
+                Err(_) => queue.close(),
+            }
+            planned.map(|(plan, other)| (plan, partitions, other))
+        };
+        let planned = thread::scope(|scope| {
+            let planning = thread::Builder::new().spawn_scoped(scope, planning);
+            let planning = planning.map_err(ConvertError::Thread)?;
+            on_threads(DRIVERS.max(2 * open), || driver.drive(&queue, ledger, &outcome));
+            let planned = planning.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+            Ok::<_, ConvertError>(planned)
+        })?;
+        let outcome = outcome.into_inner().expect("no holder panics");
+        self.dataset.target().wait();
+        match self.dataset.confirm() {
+            // If the dataset was replaced, other failures may merely be consequences, so report the replacement.
+            Err(error)
+                if outcome.failed.is_none() || matches!(error, DatasetError::Replaced(_)) =>
+            {
+                return Err(error.into());
+            }
+            _ => {}
+        }
+        if let Some(error) = outcome.failed {
+            return Err(error);
+        }
+        let (plan, partitions, other) = planned?;
+        let mut tally = Tally { partitions, ..Tally::default() };
         tally.objects.listed = plan.listed;
         tally.objects.skipped = plan.skipped.values().sum();
         tally.objects.skipped_by_kind = plan.skipped;
@@ -161,35 +239,13 @@ impl Conversion<'_> {
         tally.objects.failed = plan.failures.len() as u64;
         tally.failures = plan.failures;
         tally.bytes_archived = plan.bytes_archived;
-
-        let pool = threads::pool(self.threads)?;
-        let shared = Shared::new(self.threads);
-        let driver = Driver { conversion: self, pool: &pool, shared: &shared };
-        let open = self.threads.div_ceil(WORKERS_OF_BATCH).max(2).min(self.threads);
-        let drivers = DRIVERS.max(2 * open).min(plan.batches.len());
-        let queue = Queue::new(plan.batches, open);
-        let outcome = Mutex::new(Outcome::default());
-        on_threads(drivers, || driver.drive(&queue, ledger, &outcome));
-        let Outcome { tallies, left, failed } = outcome.into_inner().expect("no holder panics");
-        self.dataset.target().wait();
-        match self.dataset.confirm() {
-            // If the dataset was replaced, other failures may merely be consequences, so report the replacement.
-            Err(error) if failed.is_none() || matches!(error, DatasetError::Replaced(_)) => {
-                return Err(error.into());
-            }
-            _ => {}
-        }
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        for (log_type, batch) in tallies.into_values() {
-            tally.add(log_type, batch);
-        }
-        tally.objects.not_processed = left + queue.left();
-        tally.interrupted = tally.objects.not_processed > 0;
+        let not_processed = outcome.left + queue.left() + plan.unplanned.unwrap_or_default();
+        tally.interrupted = not_processed > 0 || plan.unplanned.is_some();
+        outcome.add_to(&mut tally);
+        tally.objects.not_processed = not_processed;
         tally.incomplete_before = ledger.incomplete_objects();
         tally.seconds = started.elapsed().as_secs_f64();
-        Ok(tally)
+        Ok((tally, other))
     }
 
     /// Makes a batch's files durable, claims its objects, and publishes the files, starting with the rejects. If
@@ -278,13 +334,61 @@ impl Conversion<'_> {
 /// The results of the conversion so far.
 #[derive(Default)]
 struct Outcome {
-    /// Tally of each batch, by index in the plan. If part of a batch is converted again, that part keeps the batch's
-    /// index.
-    tallies: BTreeMap<usize, (LogType, Tally)>,
+    /// The tallies of the first batches in the plan, by log type. Tallies are added in the order of the plan, so that
+    /// the result does not depend on the order in which batches finish.
+    first: BTreeMap<LogType, Tally>,
+    /// Number of these batches.
+    next: usize,
+    /// Tally of each later batch, by index in the plan, and whether the batch is finished. If part of a batch is
+    /// converted again, that part keeps the batch's index.
+    tallies: BTreeMap<usize, (LogType, Tally, bool)>,
+    /// Failures of the first batches.
+    failures: Vec<Failure>,
     /// Number of objects in batches that were discarded because the user interrupted the program.
     left: u64,
     /// The error that ended the conversion.
     failed: Option<ConvertError>,
+}
+
+impl Outcome {
+    /// Adds the tally of all or part of a batch. Returns the complete tally if the batch is finished.
+    fn add(
+        &mut self,
+        index: usize,
+        log_type: LogType,
+        tally: Tally,
+        is_finished: bool,
+    ) -> Option<Tally> {
+        let of_batch = self.tallies.entry(index).or_insert((log_type, Tally::default(), false));
+        of_batch.1.add(log_type, tally);
+        of_batch.2 = is_finished;
+        let complete = is_finished.then(|| of_batch.1.clone());
+        while let Some(first) = self.tallies.first_entry()
+            && *first.key() == self.next
+            && first.get().2
+        {
+            let (log_type, tally, _) = first.remove();
+            self.fold(log_type, tally);
+            self.next += 1;
+        }
+        complete
+    }
+
+    fn fold(&mut self, log_type: LogType, mut tally: Tally) {
+        self.failures.append(&mut tally.failures);
+        self.first.entry(log_type).or_default().add(log_type, tally);
+    }
+
+    /// Adds the results to the tally of the run.
+    fn add_to(mut self, tally: &mut Tally) {
+        for (log_type, of_batch, _) in mem::take(&mut self.tallies).into_values() {
+            self.fold(log_type, of_batch);
+        }
+        for (log_type, of_batches) in self.first {
+            tally.add(log_type, of_batches);
+        }
+        tally.failures.append(&mut self.failures);
+    }
 }
 
 /// Converts one batch after another on a driver thread.
@@ -340,11 +444,10 @@ impl Driver<'_> {
                 Ok((tally, rest)) => {
                     let log_type = batch.partition.log_type;
                     let mut outcome = outcome();
-                    let all = outcome.tallies.entry(index).or_insert((log_type, Tally::default()));
-                    all.1.add(log_type, tally);
-                    if rest.is_none() {
-                        conversion.observer.finished(index, &all.1);
+                    if let Some(tally) = outcome.add(index, log_type, tally, rest.is_none()) {
+                        conversion.observer.finished(index, &tally);
                     }
+                    drop(outcome);
                     queue.finish(index, &batch, rest);
                 }
                 Err(error) => {

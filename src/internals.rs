@@ -9,7 +9,9 @@ pub mod logs {
         pub use crate::logs::form::{Form, Row, Value, Writer};
     }
     pub mod key {
-        pub use crate::logs::key::{Directory, Key, Partition, from_root, identity, mismatch};
+        pub use crate::logs::key::{
+            Directory, Key, Partition, Position, from_root, identity, mismatch,
+        };
     }
     pub mod reject {
         pub use crate::logs::reject::{MAX_RAW, MEANINGS, Reason, Reject, schema};
@@ -112,9 +114,12 @@ mod with_cli {
     }
 
     pub mod plan {
-        pub use crate::plan::{Batch, Failure, Listing, Plan, Remedy, Scope, Selection, TOUCHED};
+        pub use crate::plan::{
+            Batch, Day, Failure, Gathering, Listing, Plan, Planned, Planner, Remedy, Scope,
+            Selection, TOUCHED,
+        };
         pub mod estimate {
-            pub use crate::plan::estimate::{Estimate, Prices, Speed, Survey};
+            pub use crate::plan::estimate::{Estimate, Estimation, Prices, Speed};
         }
         pub mod inventory {
             pub use crate::plan::inventory::{ObjectsError, has_credentials, read_with};

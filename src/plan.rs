@@ -5,17 +5,19 @@
 
 mod batch;
 pub(crate) mod estimate;
+mod gathering;
 pub(crate) mod inventory;
 mod listing;
 mod matches;
+mod planner;
 mod remedy;
 mod scope;
 mod selection;
 pub(crate) mod sources;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
-use std::iter;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,16 +32,20 @@ use crate::store::{Source, StoreError};
 
 pub(crate) use crate::plan::batch::{Amount, Object, Touched};
 pub use crate::plan::batch::{Batch, Failure, Moved};
+pub use crate::plan::gathering::Gathering;
 pub use crate::plan::listing::Listing;
 pub(crate) use crate::plan::matches::Matches;
+pub use crate::plan::planner::{Planned, Planner};
 pub use crate::plan::remedy::Remedy;
 pub use crate::plan::scope::Scope;
 pub use crate::plan::selection::{Balancer, BalancerError, Selection};
+pub use crate::plan::window::Day;
 
 /// The batches to convert, and the objects that were skipped or failed.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// Batches in the order in which they are started, partition by partition.
+    /// Batches in the order in which they are started: by account, region, day and log type. Empty if the plan passed
+    /// them on while it was made.
     pub batches: Vec<Batch>,
     /// Number of listed objects, selected or not.
     pub listed: u64,
@@ -51,10 +57,14 @@ pub struct Plan {
     pub moved: Moved,
     /// Objects that are already converted.
     pub before: Amount,
-    /// Objects whose content must be compared with the converted content.
+    /// Objects whose content must be compared with the converted content. Empty if the plan passed them on while it was
+    /// made.
     pub touched: Vec<Touched>,
     /// Compressed bytes of archived objects, which are skipped.
     pub bytes_archived: u64,
+    /// Number of listed objects that were not planned because the user interrupted the program. `None` if the plan is
+    /// complete.
+    pub unplanned: Option<u64>,
     /// Failed listings, objects that conflict with each other or with already converted objects, partitions with
     /// damaged claims, and claims that cannot be applied.
     pub failures: Vec<Failure>,
@@ -109,8 +119,7 @@ pub(crate) const CONVERTED_BEFORE: &str = "converted_before";
 pub(crate) const PARTITION_UNKNOWN: &str = "partition_unknown";
 
 impl Plan {
-    /// Plans batches of up to `target_size` compressed bytes from the objects that no claim holds. A larger object
-    /// becomes a separate batch. Also finishes the claims that other runs left open, unless the ledger is read-only.
+    /// Plans batches of up to `target_size` compressed bytes from the objects that no claim holds, see [`Planner`].
     ///
     /// # Errors
     ///
@@ -119,85 +128,21 @@ impl Plan {
         listing: Listing,
         sources: &[Source],
         target_size: u64,
-        ledger: &mut Ledger,
+        ledger: &Ledger,
         stop: &AtomicBool,
     ) -> Result<Self, PlanError> {
-        let shard = listing.shard;
-        let look = |partition: &Partition, rest: &[Object]| {
-            let next = rest.iter().rev().map(|object| &object.partition);
-            Before::look(partition, next, ledger, stop)
-        };
-        let mut plan = Self::cut(listing, sources, target_size, look)?;
-        let broken = ledger.finish_others(shard)?;
-        let broken = broken.into_iter().map(|(partition, error)| unknown(&partition, &error));
-        // Failures in the partitions of listed objects have already been reported.
-        let broken: Vec<_> = broken.filter(|failure| !plan.failures.contains(failure)).collect();
-        plan.failures.extend(broken);
-        plan.failures.extend(stuck(ledger).map(|(_, failure)| failure));
-        Ok(plan)
+        Self::of_listing(listing, Planner::new(sources, target_size, Some(ledger), stop))
     }
 
-    /// Plans all listed objects, as if none had been converted.
-    pub fn of_all(listing: Listing, sources: &[Source], target_size: u64) -> Self {
-        let nothing = |_: &Partition, _: &[Object]| Ok::<_, Infallible>(Before::default());
-        let Ok(plan) = Self::cut(listing, sources, target_size, nothing);
-        plan
-    }
-
-    fn cut<E>(
-        listing: Listing,
-        sources: &[Source],
-        target_size: u64,
-        mut before: impl FnMut(&Partition, &[Object]) -> Result<Before, E>,
-    ) -> Result<Self, E> {
-        let Listing { mut objects, listed, skipped, examples, moved, failures, .. } = listing;
-        let mut plan = Self { listed, skipped, examples, moved, failures, ..Self::default() };
-        // Objects are removed from the end, so that the list can shrink while the batches grow.
-        objects.reverse();
-        while let Some(first) = objects.last() {
-            let partition = Arc::clone(&first.partition);
-            let of_partition = |object: &mut Object| object.partition == partition;
-            let before = before(&partition, &objects)?;
-            if let Some(failure) = before.unknown {
-                plan.failures.push(failure);
-                let count = iter::from_fn(|| objects.pop_if(of_partition)).count() as u64;
-                plan.skip(PARTITION_UNKNOWN, count);
-                continue;
-            }
-            let mut size = 0;
-            let mut batch = None;
-            while let Some(object) = objects.pop_if(of_partition) {
-                match before.judge(&object, sources) {
-                    Verdict::New => {}
-                    Verdict::Converted => {
-                        plan.before.add(&object);
-                        continue;
-                    }
-                    Verdict::Touched { partition, claim, content } => {
-                        plan.touched.push(Touched { object, partition, claim, content });
-                        continue;
-                    }
-                    Verdict::Wrong(failure) => {
-                        plan.failures.push(failure);
-                        continue;
-                    }
-                }
-                let bytes = object.gzip_bytes();
-                if size + bytes > target_size {
-                    plan.batches.extend(batch.take());
-                    size = 0;
-                }
-                size += bytes;
-                let new = || Batch { partition: Arc::clone(&partition), objects: Vec::new() };
-                batch.get_or_insert_with(new).objects.push(object);
-            }
-            plan.batches.extend(batch);
-            if objects.len() < objects.capacity() / 2 {
-                objects.shrink_to_fit();
-            }
-        }
-        plan.skip(CONVERTED_BEFORE, plan.before.objects);
-        Ok(plan)
+    fn of_listing(mut listing: Listing, mut planner: Planner) -> Result<Self, PlanError> {
+        let (mut batches, mut touched) = (Vec::new(), Vec::new());
+        let objects = mem::take(&mut listing.objects);
+        planner.each_day(&mut Listing::days(objects).map(Ok), |planned| {
+            batches.extend(planned.batches);
+            touched.extend(planned.touched);
+            Ok(())
+        })?;
+        Ok(Self { batches, touched, ..planner.end(&mut listing)? })
     }
 
     /// Counts skipped objects of a kind.
@@ -210,11 +155,6 @@ impl Plan {
     /// Returns the number of partitions.
     pub fn partitions(&self) -> usize {
         self.batches.chunk_by(|a, b| a.partition == b.partition).count()
-    }
-
-    /// Returns the number of compressed bytes to read.
-    pub fn bytes(&self) -> u64 {
-        self.batches.iter().map(Batch::bytes).sum()
     }
 }
 
@@ -257,7 +197,7 @@ impl Before {
     pub(crate) fn look<'a>(
         partition: &Partition,
         next: impl Iterator<Item = &'a Arc<Partition>>,
-        ledger: &mut Ledger,
+        ledger: &Ledger,
         stop: &AtomicBool,
     ) -> Result<Self, PlanError> {
         if stop.load(Ordering::Relaxed) {

@@ -53,7 +53,7 @@ pub(crate) use crate::store::place::Prefix;
 pub use crate::store::place::{Kind, Place, split};
 pub(crate) use crate::store::read::{Fetch, READ_BYTES};
 pub use crate::store::source::Source;
-pub(crate) use crate::store::source::{Current, Deletion, Listed, Named};
+pub(crate) use crate::store::source::{Current, Deletion, Listed, Named, Step};
 pub(crate) use crate::store::target::create_confirmed_by;
 pub use crate::store::target::{
     Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored, Target,

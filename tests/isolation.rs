@@ -75,8 +75,8 @@ fn a_panic_fails_its_batch_only() {
             .unwrap()];
             let stop = AtomicBool::new(false);
             let listing = Listing::take(&sources, &Selection::default(), &stop).unwrap();
-            let mut ledger = Ledger::open(&dataset).unwrap();
-            let plan = Plan::make(listing, &sources, 1 << 20, &mut ledger, &stop).unwrap();
+            let ledger = Ledger::open(&dataset).unwrap();
+            let plan = Plan::make(listing, &sources, 1 << 20, &ledger, &stop).unwrap();
             let conversion = Conversion {
                 sources: &sources,
                 dataset: &dataset,

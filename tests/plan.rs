@@ -422,8 +422,8 @@ fn claims_that_are_read_ahead_give_the_same_plan() {
         let dataset = Dataset::open(Arc::new(bucket().with_reads(reads)), opening).unwrap();
         let stop = AtomicBool::new(false);
         let listing = Listing::take(&source, &Selection::default(), &stop).unwrap();
-        let mut ledger = Ledger::open(&dataset).unwrap();
-        let plan = Plan::make(listing, &source, 300, &mut ledger, &stop).unwrap();
+        let ledger = Ledger::open(&dataset).unwrap();
+        let plan = Plan::make(listing, &source, 300, &ledger, &stop).unwrap();
         assert_eq!(plan.failures, []);
         assert_eq!(plan.before.objects, 60);
         let names = |batch: &alb2parquet::internals::plan::Batch| batch.keys();

@@ -161,9 +161,9 @@ impl World {
         let sources = [Source::over(Arc::new(self.store(actor, true, &dead)), "memory://source")];
         let selection = Selection::default();
         let listing = Listing::take(&sources, &selection, &AtomicBool::new(false))?;
-        let mut ledger = Ledger::open(&dataset)?;
+        let ledger = Ledger::open(&dataset)?;
         let stop = AtomicBool::new(false);
-        let mut plan = Plan::make(listing, &sources, program.target_size, &mut ledger, &stop)?;
+        let mut plan = Plan::make(listing, &sources, program.target_size, &ledger, &stop)?;
         let touched = mem::take(&mut plan.touched);
         let Compared { equal, failures, .. } = comparison(&sources, &ledger, &stop).run(touched)?;
         for _ in 0..equal.objects {
@@ -197,7 +197,7 @@ impl World {
     /// Removes all partitions.
     fn remove(&self, actor: usize, run: String) -> anyhow::Result<()> {
         let dataset = self.dataset(actor, run, &Arc::default())?;
-        let mut ledger = Ledger::open(&dataset)?;
+        let ledger = Ledger::open(&dataset)?;
         for partition in ledger.partitions() {
             ledger.remove(&partition, false)?;
         }
@@ -622,8 +622,8 @@ fn an_interrupted_comparison_records_only_compared_objects() {
     let sources = [Source::over(Arc::new(world.store(0, true, &dead)), "memory://source")];
     let stop = AtomicBool::new(false);
     let listing = Listing::take(&sources, &Selection::default(), &stop).unwrap();
-    let mut ledger = Ledger::open(&dataset).unwrap();
-    let plan = Plan::make(listing, &sources, 1000, &mut ledger, &stop).unwrap();
+    let ledger = Ledger::open(&dataset).unwrap();
+    let plan = Plan::make(listing, &sources, 1000, &ledger, &stop).unwrap();
     assert_eq!((plan.touched.len(), plan.batches.len()), (8, 0));
     stop.store(true, Ordering::Relaxed);
     let compared = comparison(&sources, &ledger, &stop).run(plan.touched).unwrap();
@@ -650,8 +650,8 @@ fn convert(world: &World, run: &str) -> anyhow::Result<Tally> {
     let dataset = world.dataset(0, run.to_owned(), &dead)?;
     let sources = [Source::over(Arc::new(world.store(0, true, &dead)), "memory://source")];
     let listing = Listing::take(&sources, &Selection::default(), &stop)?;
-    let mut ledger = Ledger::open(&dataset)?;
-    let mut plan = Plan::make(listing, &sources, 1000, &mut ledger, &AtomicBool::new(false))?;
+    let ledger = Ledger::open(&dataset)?;
+    let mut plan = Plan::make(listing, &sources, 1000, &ledger, &AtomicBool::new(false))?;
     let touched = mem::take(&mut plan.touched);
     let compared = comparison(&sources, &ledger, &stop).run(touched)?;
     plan.skip(TOUCHED, compared.equal.objects);

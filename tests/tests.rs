@@ -53,6 +53,8 @@ mod layouts;
 mod layout;
 // Listings from an in-memory server: unusual keys, large buckets, invalid responses, no response.
 mod listing;
+// Listings in the order of partitions, on random trees.
+mod gathering;
 // Help, version, completions, manual pages.
 mod help;
 // A panic fails only the batch in which it occurs; limits on threads and memory cause errors.

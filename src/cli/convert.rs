@@ -1,15 +1,16 @@
 //! The `convert` command.
 
+mod running;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use crate::cli::hint::{self, OfFlag};
+use crate::cli::convert::running::Running;
+use crate::cli::hint::OfFlag;
 use crate::cli::iceberg::{AfterConversion, Result as Published};
 use crate::cli::log;
 use crate::cli::metrics::Metrics;
@@ -17,20 +18,16 @@ use crate::cli::options::{self, Layout, Profile, Stores, Wanted};
 use crate::cli::plan::{Output, Planning};
 use crate::cli::progress::{self, Messages, Progress};
 use crate::cli::signals::Signals;
-use crate::cli::terminal::{StdoutError, print_json};
-use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, REJECTS, limits, nothing, resolve};
-use crate::convert::manifest::{self, Batches, Outcome};
+use crate::cli::terminal::print_json;
+use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, REJECTS, limits, resolve};
 use crate::convert::tally::Tally;
-use crate::convert::touched::Comparison;
-use crate::convert::{Conversion, Observer, Read};
 use crate::dataset::layout::{Dataset, Opening};
-use crate::dataset::ledger::Ledger;
 use crate::encode::{Compression, Format};
 use crate::logs::schema::{self, Kind, Table};
+use crate::plan;
 use crate::plan::estimate::{Prices, Speed};
-use crate::plan::{self, Batch, Failure, Listing, Plan, PlanError};
 use crate::redact::{Redaction, Rules};
-use crate::store::{Network, Patience, Place, Source};
+use crate::store::{Network, Patience, Place};
 
 const AFTER: &str = "\
 Exit codes:
@@ -185,16 +182,6 @@ pub(super) enum Codec {
     None,
 }
 
-/// A plan, with the open sources and the ledger for its conversion.
-struct Work<'a> {
-    sources: Vec<Source>,
-    ledger: Ledger<'a>,
-    plan: Plan,
-    /// The preliminary outcome of each batch in the plan, printed once the batch is complete. `None` without
-    /// `--batches`.
-    begun: Option<Vec<Outcome>>,
-}
-
 impl Convert {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         let bloom_filters = bloom_filters(&self.bloom_filter)?;
@@ -205,7 +192,7 @@ impl Convert {
             return self.plan(&redaction, signals);
         }
         let progress = Progress::new(self.messages());
-        let mut metrics = Metrics::begin();
+        let metrics = Metrics::begin();
         let network = resolve::network(&self.stores, progress.report_waiting())?;
         progress::watch(&network.traffic);
         let threads = match self.threads {
@@ -214,71 +201,23 @@ impl Convert {
         };
         network.limiter.configure(self.max_requests.map(usize::from), threads);
         let out = resolve::place_of(&self.out)?;
-        let dataset;
-        let Work { sources, ledger, mut plan, begun } = if let Some(name) = &self.batches {
-            let batches = Batches::read(name, &network, self.wanted.shard)
-                .map_err(|error| OfFlag::new("--batches", error))?;
-            let sources: Vec<String> = batches.sources.iter().map(Source::address).collect();
-            resolve::refuse_overlap(&sources, &self.out, &out)?;
-            dataset = self.dataset(&out, &redaction, &network)?;
-            metrics.listed();
-            described(batches, &dataset, signals)?
-        } else {
-            let mut selection = resolve::selected(&self.wanted, &self.sources)?;
-            resolve::refuse_overlap(&self.sources, &self.out, &out)?;
-            let is_listed = self.wanted.objects.is_none();
-            let sources =
-                resolve::open_sources(&self.sources, is_listed, &network, &mut selection)?;
-            dataset = self.dataset(&out, &redaction, &network)?;
-            let listing = resolve::listing(&self.wanted, &sources, &selection, &network, signals)?;
-            metrics.listed();
-            for line in nothing::unmatched(&listing) {
-                progress.warn(&line);
-            }
-            let is_nothing = listing.objects.is_empty() && listing.failures.is_empty();
-            let nothing =
-                is_nothing.then(|| nothing::to_convert(&self.sources, &self.wanted, &listing));
-            let is_explained = nothing::is_explained(&listing);
-            // Even if there is nothing to convert, this call finishes batches that other runs have claimed.
-            let work = self.listed(listing, sources, &dataset, signals)?;
-            match nothing {
-                Some(lines) if !is_explained => {
-                    progress.fail(&lines);
-                    for Failure { object, error, .. } in &work.plan.failures {
-                        progress.fail(&[format!("{object}: {error}")]);
-                    }
-                    for hint in hint::of_failures(&work.plan.failures) {
-                        progress.fail(&[format!("hint: {hint}")]);
-                    }
-                    return Ok(FAILED);
-                }
-                Some(lines) => progress.print(|| lines),
-                None => {}
-            }
-            work
-        };
-        if dataset.profile() != resolve::profile(self.profile) {
-            progress.warn(&other_profile(&dataset, self.profile));
-        }
-        compare(&mut plan, &sources, &ledger, threads, &progress, signals)?;
-        metrics.planned();
-        progress.begin(&plan, &network.limiter);
-        let observer = Reporting::new(&progress, begun);
-        let conversion = Conversion {
-            sources: &sources,
-            dataset: &dataset,
-            format: self.format(),
-            bloom_filters: &bloom_filters,
+        let running = Running {
+            convert: self,
+            signals,
+            progress: &progress,
+            metrics: &metrics,
+            network: &network,
+            out: &out,
             redaction: &redaction,
+            bloom_filters: &bloom_filters,
             threads,
-            observer: &observer,
-            stop: signals.stop(),
         };
-        let result = conversion.run(plan, &ledger, metrics.began);
-        progress.end();
+        let result = match &self.batches {
+            Some(name) => Some(running.batches(name)?),
+            None => running.listed()?,
+        };
+        let Some((dataset, mut tally, printed)) = result else { return Ok(FAILED) };
         progress::log_reads(&network.limiter);
-        let mut tally = result?;
-        let printed = observer.end();
         tally.requests = network.traffic.requests();
         tally.requests_failed = network.traffic.failed();
         progress.print_summary(&tally, self.max_rejects);
@@ -366,96 +305,6 @@ impl Convert {
         let opening = Opening { layout, run, single_writer, patience, redaction, profile };
         Ok(Dataset::open(target, opening)?)
     }
-
-    /// Plans the conversion of the listed objects.
-    fn listed<'a>(
-        &self,
-        listing: Listing,
-        sources: Vec<Source>,
-        dataset: &'a Dataset,
-        signals: &Signals,
-    ) -> anyhow::Result<Work<'a>> {
-        let mut ledger = Ledger::open(dataset)?;
-        let size = self.wanted.target_file_size;
-        let plan = Plan::make(listing, &sources, size, &mut ledger, signals.stop())?;
-        Ok(Work { sources, ledger, plan, begun: None })
-    }
-}
-
-/// Compares touched objects with their converted content, and shows the progress.
-fn compare(
-    plan: &mut Plan,
-    sources: &[Source],
-    ledger: &Ledger,
-    threads: usize,
-    progress: &Progress,
-    signals: &Signals,
-) -> Result<(), PlanError> {
-    if plan.touched.is_empty() {
-        return Ok(());
-    }
-    let compared = progress.compare(plan.touched.len() as u64);
-    let stop = signals.stop();
-    let comparison = Comparison { sources, ledger, threads, compared: &compared, stop };
-    let result = comparison.update(plan);
-    progress.end();
-    result
-}
-
-/// Plans the batches from `--batches`, and prints the outcomes of batches that have already been converted.
-fn described<'a>(
-    batches: Batches,
-    dataset: &'a Dataset,
-    signals: &Signals,
-) -> anyhow::Result<Work<'a>> {
-    let mut ledger = Ledger::of_few(dataset);
-    let (sources, manifest::Work { plan, begun, done }) =
-        batches.plan(&mut ledger, signals.stop())?;
-    for outcome in &done {
-        print_json(outcome)?;
-    }
-    Ok(Work { sources, ledger, plan, begun: Some(begun) })
-}
-
-/// Shows the progress of a conversion and, with `--batches`, prints the outcome of each batch.
-struct Reporting<'a> {
-    progress: &'a Progress,
-    outcomes: Mutex<Outcomes>,
-}
-
-struct Outcomes {
-    begun: Option<Vec<Outcome>>,
-    /// The last error that occurred while printing an outcome.
-    error: Option<StdoutError>,
-}
-
-impl<'a> Reporting<'a> {
-    fn new(progress: &'a Progress, begun: Option<Vec<Outcome>>) -> Self {
-        Self { progress, outcomes: Mutex::new(Outcomes { begun, error: None }) }
-    }
-
-    fn end(self) -> Result<(), StdoutError> {
-        let outcomes = self.outcomes.into_inner().expect("no holder panics");
-        outcomes.error.map_or(Ok(()), Err)
-    }
-}
-
-impl Observer for Reporting<'_> {
-    fn read(&self, part: &Read) {
-        self.progress.read(part);
-    }
-
-    fn published(&self, batch: &Batch, tally: &Tally, took: Duration) {
-        self.progress.published(batch, tally, took);
-    }
-
-    fn finished(&self, place: usize, tally: &Tally) {
-        let Outcomes { begun, error } = &mut *self.outcomes.lock().expect("no holder panics");
-        if let Some(outcome) = begun.as_mut().and_then(|begun| begun.get_mut(place)) {
-            outcome.add(tally);
-            *error = self.progress.suspend(|| print_json(outcome)).err().or(error.take());
-        }
-    }
 }
 
 /// Describes how the conversion ended, for the error message if printing the summary fails.
@@ -467,15 +316,6 @@ fn ended(tally: &Tally) -> &'static str {
     } else {
         "the conversion is complete, except for the objects named above"
     }
-}
-
-/// Returns a warning that the dataset was created with a different profile.
-fn other_profile(dataset: &Dataset, profile: Profile) -> String {
-    format!(
-        "the dataset was created with --profile {}; new files use the profile {}; existing files are unchanged",
-        dataset.profile(),
-        resolve::profile(profile)
-    )
 }
 
 fn exit_code(tally: &Tally, max_rejects: f64, tables: Option<&Published>) -> u8 {

@@ -109,7 +109,11 @@ fn of_conversion(error: &ConvertError) -> Option<Hint> {
     match error {
         ConvertError::Dataset(error) => of_dataset(error),
         ConvertError::Target(error) => of_target(error),
-        ConvertError::Write { .. } | ConvertError::Threads(_) | ConvertError::Interrupted => None,
+        ConvertError::Plan(error) => of_plan(error),
+        ConvertError::Write { .. }
+        | ConvertError::Threads(_)
+        | ConvertError::Thread(_)
+        | ConvertError::Interrupted => None,
     }
 }
 

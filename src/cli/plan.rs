@@ -1,6 +1,8 @@
 //! The `plan` command, and `convert --dry-run`.
 
+use std::cell::RefCell;
 use std::fmt::Write;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -15,10 +17,10 @@ use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, nothing, resolve, summary};
 use crate::convert::manifest::Description;
 use crate::dataset::layout::Dataset;
 use crate::dataset::ledger::Ledger;
-use crate::plan::estimate::{Estimate, For, OfLoadBalancer, Prices, Speed, Survey, of_listing};
-use crate::plan::{self, Amount, Plan};
+use crate::plan::estimate::{Estimate, Estimation, For, OfLoadBalancer, Prices, Speed, of_listing};
+use crate::plan::{self, Amount, PlanError, Planner};
 use crate::redact::Agreement;
-use crate::store::{Calls, Network};
+use crate::store::{Calls, Network, Source};
 
 const AFTER: &str = "\
 Exit codes:
@@ -153,14 +155,50 @@ impl Planning<'_> {
         let before = network.traffic.sent();
         let is_listed = self.wanted.objects.is_none();
         let sources = resolve::open_sources(self.sources, is_listed, &network, &mut selection)?;
-        let listing = resolve::listing(self.wanted, &sources, &selection, &network, signals)?;
-        let listing_calls = of_listing(is_listed, network.traffic.sent() - before);
+        let opened = network.traffic.sent() - before;
+        let mut gathering =
+            resolve::gathering(self.wanted, &sources, &selection, &network, signals)?;
+        let read = network.traffic.sent() - before;
+        let ledger = match &dataset {
+            Some((dataset, _)) => Some(Ledger::open_read_only(dataset)?),
+            None => None,
+        };
+        let made_for = dataset
+            .as_ref()
+            .zip(ledger.as_ref())
+            .map(|((dataset, begun), ledger)| For { dataset, begun: *begun, ledger });
+        let estimation = RefCell::new(Estimation::new(&sources, made_for));
+        let size = self.wanted.target_file_size;
+        let mut planner = Planner::new(&sources, size, ledger.as_ref(), signals.stop());
+        let mut days = iter::from_fn(|| {
+            let day = gathering.next_day().transpose();
+            if let Some(Ok(day)) = &day {
+                estimation.borrow_mut().select(day);
+            }
+            day
+        });
+        let mut printed = Ok(());
+        planner
+            .each_day(&mut days, |planned| {
+                estimation.borrow_mut().add(&planned);
+                if self.output == Output::Batches && printed.is_ok() {
+                    let mut batches = planned.batches.iter();
+                    printed =
+                        batches.try_for_each(|batch| print_json(&Description::of(batch, &sources)));
+                }
+                if printed.is_ok() { Ok(()) } else { Err(PlanError::Interrupted) }
+            })
+            .or_else(|error| if printed.is_ok() { Err(error) } else { Ok(()) })?;
+        printed?;
+        let mut listing = gathering.end().map_err(resolve::of_list)?;
+        let listed = opened + sources.iter().map(Source::listing_requests).sum::<u64>();
+        let listing_calls = of_listing(is_listed, if is_listed { listed } else { read });
         if !self.quiet {
             for line in nothing::unmatched(&listing) {
                 warning(&line);
             }
         }
-        if listing.objects.is_empty() && listing.failures.is_empty() {
+        if listing.selected == 0 && listing.failures.is_empty() {
             let lines = nothing::to_convert(self.sources, self.wanted, &listing);
             if !nothing::is_explained(&listing) {
                 error_lines(&lines);
@@ -172,37 +210,14 @@ impl Planning<'_> {
                 }
             }
         }
-        let survey = Survey::of(&listing);
-        let size = self.wanted.target_file_size;
-        let (plan, ledger) = if let Some((dataset, _)) = &dataset {
-            let mut ledger = Ledger::open_read_only(dataset)?;
-            (Plan::make(listing, &sources, size, &mut ledger, signals.stop())?, Some(ledger))
-        } else {
-            (Plan::of_all(listing, &sources, size), None)
-        };
-        if self.output == Output::Batches {
-            for batch in &plan.batches {
-                print_json(&Description::of(batch, &sources))?;
-            }
-        }
-        let made_for = dataset
-            .as_ref()
-            .zip(ledger.as_ref())
-            .map(|((dataset, begun), ledger)| For { dataset, begun: *begun, ledger });
         let threads = match self.threads {
             Some(threads) => threads.into(),
             None => thread::available_parallelism().map_or(1, usize::from),
         };
         let speed = Speed { rate: self.rate, threads };
-        let estimate = Estimate::of(
-            plan,
-            survey,
-            &sources,
-            made_for.as_ref(),
-            listing_calls,
-            self.prices,
-            speed,
-        );
+        let plan = planner.end(&mut listing)?;
+        let estimation = estimation.into_inner();
+        let estimate = estimation.end(plan, listing.archived, listing_calls, self.prices, speed);
         self.print(&estimate)?;
         summary::print_failures(&estimate.failures);
         let skipped = &estimate.skipped_by_kind;

@@ -1,7 +1,7 @@
 //! Progress of a conversion: bars on a terminal (otherwise, a line every 10 seconds), and log events.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -16,14 +16,17 @@ use tracing::{Level, error, info, warn};
 use crate::cli::log::{self, Format};
 use crate::cli::summary;
 use crate::cli::terminal::{self, print_line, warning};
+use crate::convert::live::Watch;
 use crate::convert::tally::Tally;
 use crate::convert::{Observer, Read};
 use crate::logs::key::{Key, Partition};
-use crate::plan::{Batch, Plan};
+use crate::plan::Batch;
 use crate::store::{Limiter, Traffic};
 use crate::util::escape::printable;
 
 const BAR: &str = "{percent:>3} % [{wide_bar}]";
+/// Replaces the bar while the total is unknown.
+const LISTING: &str = "{spinner} listing";
 /// A line below the bar, truncated to the width of the terminal.
 const LINE: &str = "{wide_msg}";
 /// Interval at which the bars are redrawn.
@@ -61,8 +64,27 @@ struct State {
     rejects: AtomicU64,
     /// Key of the most recently opened object.
     key: Mutex<String>,
+    planned: Planned,
+    /// Number of objects with a new ETag or time that were compared with their converted content.
+    compared: Arc<AtomicU64>,
     /// Number of unpublished batches in each partition.
     open: Mutex<HashMap<Arc<Partition>, usize>>,
+}
+
+/// The work that is planned so far, for comparison with the counters.
+#[derive(Default)]
+struct Planned {
+    /// Whether everything is planned, so that the totals are known.
+    is_complete: AtomicBool,
+    /// Number of objects that were listed.
+    listed: AtomicU64,
+    bytes: AtomicU64,
+    objects: AtomicU64,
+    partitions: AtomicU64,
+    /// Partition of the last batch.
+    last: Mutex<Option<Arc<Partition>>>,
+    /// Number of objects to compare.
+    compare: AtomicU64,
 }
 
 /// The thread that displays the counters.
@@ -72,11 +94,9 @@ struct Ticker {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The planned totals, for comparison with the counters.
+/// Shows the counters.
 struct Work {
-    bytes: u64,
-    objects: u64,
-    partitions: u64,
+    state: Arc<State>,
     began: Instant,
 }
 
@@ -92,29 +112,19 @@ impl Progress {
     }
 
     /// Starts showing progress.
-    pub(super) fn begin(&self, plan: &Plan, limiter: &Arc<Limiter>) {
-        for batch in &plan.batches {
-            *lock(&self.state.open).entry(Arc::clone(&batch.partition)).or_default() += 1;
-        }
-        let work = Work {
-            bytes: plan.bytes(),
-            objects: plan.batches.iter().map(|batch| batch.objects.len() as u64).sum(),
-            partitions: plan.partitions() as u64,
-            began: Instant::now(),
-        };
+    pub(super) fn begin(&self, limiter: &Arc<Limiter>) {
+        let work = Work { state: Arc::clone(&self.state), began: Instant::now() };
         let on_terminal = terminal::stderr_is_terminal();
-        let state = Arc::clone(&self.state);
         let ticker = match self.messages {
             Messages::Quiet => return,
-            Messages::Json => Ticker::begin(PLAIN_TICK, move || work.log(&state)),
+            Messages::Json => Ticker::begin(PLAIN_TICK, move || work.log()),
             Messages::Text | Messages::Verbose if on_terminal => {
                 self.bars.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-                let shown = Bars::add(&self.bars, work.bytes);
-                Ticker::begin(TICK, move || shown.draw(&work, &state))
+                let mut shown = Bars::add(&self.bars);
+                Ticker::begin(TICK, move || shown.draw(&work))
             }
             Messages::Text | Messages::Verbose => {
-                let line = move || print_line(&work.describe(&state).join("; "));
-                Ticker::begin(PLAIN_TICK, line)
+                Ticker::begin(PLAIN_TICK, move || print_line(&work.describe().join("; ")))
             }
         };
         lock(&self.tickers).push(ticker);
@@ -124,28 +134,19 @@ impl Progress {
         }
     }
 
-    /// Starts showing the number of compared objects. Returns a counter for the caller to increment.
-    pub(super) fn compare(&self, objects: u64) -> Arc<AtomicU64> {
-        let compared = Arc::new(AtomicU64::new(0));
-        let all = HumanCount(objects);
-        self.print(|| {
-            vec![format!(
-                "{all} objects have a new ETag or time: comparing their contents with the converted ones"
-            )]
-        });
-        let counted = Arc::clone(&compared);
-        let now = move || counted.load(Ordering::Relaxed);
-        let ticker = match self.messages {
-            Messages::Quiet => return compared,
-            Messages::Json => Ticker::begin(PLAIN_TICK, move || {
-                info!(objects = now(), objects_planned = objects, "comparing");
-            }),
-            Messages::Text | Messages::Verbose => Ticker::begin(PLAIN_TICK, move || {
-                print_line(&format!("{} of {all} objects compared", HumanCount(now())));
-            }),
-        };
-        lock(&self.tickers).push(ticker);
-        compared
+    /// Adds a batch to the work.
+    pub(super) fn plan(&self, batch: &Batch) {
+        let Planned { bytes, objects, partitions, last, .. } = &self.state.planned;
+        *lock(&self.state.open).entry(Arc::clone(&batch.partition)).or_default() += 1;
+        bytes.fetch_add(batch.bytes(), Ordering::Relaxed);
+        objects.fetch_add(batch.objects.len() as u64, Ordering::Relaxed);
+        let last = lock(last).replace(Arc::clone(&batch.partition));
+        partitions.fetch_add(u64::from(last.as_ref() != Some(&batch.partition)), Ordering::Relaxed);
+    }
+
+    /// Returns the counter of compared objects, for the caller to increment.
+    pub(super) fn compared(&self) -> &AtomicU64 {
+        &self.state.compared
     }
 
     /// Prints lines, such as findings before the conversion.
@@ -235,7 +236,33 @@ pub(super) fn log_reads(limiter: &Limiter) {
     );
 }
 
+impl Watch for Progress {
+    fn listed(&self, objects: u64) {
+        self.state.planned.listed.store(objects, Ordering::Relaxed);
+    }
+
+    fn compares(&self, objects: u64) {
+        self.state.planned.compare.fetch_add(objects, Ordering::Relaxed);
+        let objects = HumanCount(objects);
+        self.bars.suspend(|| {
+            self.print(|| {
+                vec![format!(
+                    "{objects} objects have a new ETag or time: comparing their contents with the converted ones"
+                )]
+            });
+        });
+    }
+
+    fn is_planned(&self) {
+        self.state.planned.is_complete.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Observer for Progress {
+    fn planned(&self, batch: &Batch) {
+        self.plan(batch);
+    }
+
     fn read(&self, part: &Read) {
         self.state.bytes.fetch_add(part.bytes, Ordering::Relaxed);
         self.state.rejects.fetch_add(part.rejects, Ordering::Relaxed);
@@ -286,86 +313,132 @@ impl Ticker {
 
 impl Work {
     /// Returns three lines that describe the progress, the most important one first.
-    fn describe(&self, state: &State) -> [String; 3] {
-        let Now { bytes, rate, left } = self.now(state);
-        let objects = state.objects.load(Ordering::Relaxed).min(self.objects);
-        let left = left.map_or("?".to_owned(), |left| format!("{:#}", HumanDuration(left)));
-        [
-            format!(
-                "{} of {}, {}/s, {left} left",
-                HumanBytes(bytes),
-                HumanBytes(self.bytes),
-                DecimalBytes(rate)
-            ),
-            format!(
-                "{} rejects, {}/{} objects, {}/{} partitions",
-                HumanCount(state.rejects.load(Ordering::Relaxed)),
-                HumanCount(objects),
-                HumanCount(self.objects),
-                HumanCount(state.partitions.load(Ordering::Relaxed)),
-                HumanCount(self.partitions)
-            ),
-            place(&lock(&state.key)),
-        ]
+    fn describe(&self) -> [String; 3] {
+        let (state, planned) = (&self.state, self.state.planned.now());
+        let Now { bytes, rate, left } = self.now(&planned);
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let objects = HumanCount(count(&state.objects).min(planned.objects));
+        let rate = DecimalBytes(rate);
+        let first = if planned.is_complete {
+            let left = left.map_or("?".to_owned(), |left| format!("{:#}", HumanDuration(left)));
+            format!("{} of {}, {rate}/s, {left} left", HumanBytes(bytes), HumanBytes(planned.bytes))
+        } else {
+            let listed = HumanCount(planned.listed);
+            format!("{}, {rate}/s, {listed} objects listed so far", HumanBytes(bytes))
+        };
+        let mut second = format!(
+            "{} rejects, {objects}/{} objects, {}/{} partitions",
+            HumanCount(count(&state.rejects)),
+            HumanCount(planned.objects),
+            HumanCount(count(&state.partitions)),
+            HumanCount(planned.partitions)
+        );
+        if planned.compare > 0 {
+            let (compared, all) = (HumanCount(count(&state.compared)), HumanCount(planned.compare));
+            second = format!("{second}, {compared}/{all} compared");
+        }
+        [first, second, place(&lock(&state.key))]
     }
 
     /// Logs the progress.
-    fn log(&self, state: &State) {
-        let Now { bytes, rate, left } = self.now(state);
+    fn log(&self) {
+        let (state, planned) = (&self.state, self.state.planned.now());
+        let Now { bytes, rate, left } = self.now(&planned);
         info!(
+            objects_listed = planned.listed,
+            is_planned = planned.is_complete,
             bytes,
-            bytes_planned = self.bytes,
+            bytes_planned = planned.bytes,
             bytes_per_second = rate,
             seconds_left = left.map(|left| left.as_secs()),
-            objects = state.objects.load(Ordering::Relaxed).min(self.objects),
-            objects_planned = self.objects,
+            objects = state.objects.load(Ordering::Relaxed).min(planned.objects),
+            objects_planned = planned.objects,
             partitions = state.partitions.load(Ordering::Relaxed),
-            partitions_planned = self.partitions,
+            partitions_planned = planned.partitions,
+            compared = state.compared.load(Ordering::Relaxed),
+            compared_planned = planned.compare,
             rejects = state.rejects.load(Ordering::Relaxed),
             at = place(&lock(&state.key)),
             "progress"
         );
     }
 
-    fn now(&self, state: &State) -> Now {
+    fn now(&self, planned: &Totals) -> Now {
         // If another run claims part of a batch, the remaining objects are read again, so the counter may exceed the
         // plan.
-        let bytes = state.bytes.load(Ordering::Relaxed).min(self.bytes);
+        let bytes = self.state.bytes.load(Ordering::Relaxed).min(planned.bytes);
         let rate = bytes as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
-        let left = (bytes > 0).then(|| (self.bytes - bytes) as f64 / rate);
+        let left =
+            (bytes > 0 && planned.is_complete).then(|| (planned.bytes - bytes) as f64 / rate);
         let left = left.and_then(|seconds| Duration::try_from_secs_f64(seconds.round()).ok());
         Now { bytes, rate: rate as u64, left }
     }
+}
+
+impl Planned {
+    fn now(&self) -> Totals {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Totals {
+            is_complete: self.is_complete.load(Ordering::Relaxed),
+            listed: count(&self.listed),
+            bytes: count(&self.bytes),
+            objects: count(&self.objects),
+            partitions: count(&self.partitions),
+            compare: count(&self.compare),
+        }
+    }
+}
+
+/// The planned work at a given moment.
+struct Totals {
+    is_complete: bool,
+    listed: u64,
+    bytes: u64,
+    objects: u64,
+    partitions: u64,
+    compare: u64,
 }
 
 /// The progress at a given moment, in compressed bytes.
 struct Now {
     bytes: u64,
     rate: u64,
+    /// `None` while the total is unknown.
     left: Option<Duration>,
 }
 
 /// The display on a terminal: a bar with lines below it.
 struct Bars {
     bar: ProgressBar,
+    /// Whether the bar shows a percentage.
+    has_total: bool,
     lines: [ProgressBar; 3],
 }
 
 impl Bars {
-    fn add(bars: &MultiProgress, length: u64) -> Self {
-        let style = |template| ProgressStyle::with_template(template).expect("a fixed template");
-        let add = |style| bars.add(ProgressBar::new(length).with_style(style));
-        let bar = add(style(BAR).progress_chars("=> "));
-        Self { bar, lines: [(); 3].map(|()| add(style(LINE))) }
+    fn add(bars: &MultiProgress) -> Self {
+        let add = |template| bars.add(ProgressBar::new(0).with_style(style(template)));
+        Self { bar: add(LISTING), has_total: false, lines: [(); 3].map(|()| add(LINE)) }
     }
 
-    fn draw(&self, work: &Work, state: &State) {
-        self.bar.set_position(work.now(state).bytes);
-        for (line, text) in self.lines.iter().zip(work.describe(state)) {
+    fn draw(&mut self, work: &Work) {
+        let planned = work.state.planned.now();
+        if planned.is_complete && !self.has_total {
+            self.has_total = true;
+            self.bar.set_style(style(BAR).progress_chars("=> "));
+            self.bar.set_length(planned.bytes);
+        }
+        self.bar.set_position(work.now(&planned).bytes);
+        self.bar.tick();
+        for (line, text) in self.lines.iter().zip(work.describe()) {
             line.set_message(printable(text));
             line.tick();
         }
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("a fixed template")
 }
 
 /// Returns the region, day and load balancer in a key.

@@ -17,7 +17,7 @@ use crate::dataset::layout::{self, Dataset, STAGING};
 use crate::encode::profile;
 use crate::logs::schema;
 use crate::plan::sources::{self, OpenError, Overlap};
-use crate::plan::{Listing, PlanError, Scope, Selection};
+use crate::plan::{Gathering, PlanError, Scope, Selection};
 use crate::store::{Network, Place, Source, StoreError, Target, has_secret};
 use crate::util::hash;
 
@@ -140,23 +140,27 @@ pub(super) fn selected(wanted: &Wanted, sources: &[String]) -> anyhow::Result<Se
     Ok(selection)
 }
 
-/// Lists the sources or, with `--objects`, reads the object list instead.
-pub(super) fn listing(
+/// Starts listing the sources or, with `--objects`, reads the object list instead.
+pub(super) fn gathering<'a>(
     wanted: &Wanted,
-    sources: &[Source],
-    selection: &Selection,
+    sources: &'a [Source],
+    selection: &'a Selection,
     network: &Network,
-    signals: &Signals,
-) -> anyhow::Result<Listing> {
-    let listing = match (&wanted.objects, sources) {
-        (Some(names), [source]) => Listing::read(names, source, network, selection, signals.stop()),
-        _ => Listing::take(sources, selection, signals.stop()),
+    signals: &'a Signals,
+) -> anyhow::Result<Gathering<'a>> {
+    let Some(names) = &wanted.objects else {
+        return Ok(Gathering::of(sources, selection, signals.stop()));
     };
-    listing.map_err(|error| match error {
+    Gathering::of_list(names, sources, network, selection, signals.stop()).map_err(of_list)
+}
+
+/// Adds the flag to an error about an object list.
+pub(super) fn of_list(error: PlanError) -> anyhow::Error {
+    match error {
         PlanError::Objects(error) => OfFlag::new("--objects", error).into(),
         error @ PlanError::Unfound { .. } => OfFlag::new("--objects", error).into(),
         error => error.into(),
-    })
+    }
 }
 
 /// Returns the selection of partitions, up to and including the day `to`.

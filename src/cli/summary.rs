@@ -166,7 +166,7 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
         fact(
             "interrupted",
             format!(
-                "{} objects remain. Published files are complete; the same command converts the rest",
+                "{} listed objects remain. Published files are complete; the same command converts the rest",
                 HumanCount(objects.not_processed)
             ),
         );

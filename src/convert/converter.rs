@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::convert::live::{Live, Watch};
 use crate::convert::tally::Tally;
 use crate::convert::touched::Comparison;
 use crate::convert::{Conversion, ConvertError, Observer, Read};
@@ -11,7 +12,7 @@ use crate::dataset::layout::{Dataset, DatasetError, Layout, Opening, STAGING};
 use crate::dataset::ledger::Ledger;
 use crate::encode::Format;
 use crate::plan::sources::{self, OpenError};
-use crate::plan::{Batch, Listing, Plan, PlanError, Selection};
+use crate::plan::{Batch, Gathering, PlanError, Planner, Selection};
 use crate::redact::Redaction;
 use crate::store::{Network, Patience, Place, StoreError};
 use crate::util::hash;
@@ -83,7 +84,10 @@ impl ConverterError {
     pub fn is_interruption(&self) -> bool {
         matches!(
             self.0,
-            Cause::Plan(PlanError::Interrupted) | Cause::Convert(ConvertError::Interrupted)
+            Cause::Plan(PlanError::Interrupted)
+                | Cause::Convert(
+                    ConvertError::Interrupted | ConvertError::Plan(PlanError::Interrupted)
+                )
         )
     }
 }
@@ -171,8 +175,8 @@ impl Converter {
     ///
     /// # Errors
     ///
-    /// Fails if a source cannot be read, if the dataset cannot be written, or if `stop` is set before the sources have
-    /// been read. Unreadable objects and invalid lines do not cause an error; the tally counts them.
+    /// Fails if a source cannot be read, if the dataset cannot be written, or if `stop` is set before the first object is
+    /// planned. Unreadable objects and invalid lines do not cause an error; the tally counts them.
     pub fn convert<S: AsRef<str>>(
         &self,
         sources: &[S],
@@ -197,12 +201,15 @@ impl Converter {
         let (sources, scopes) = sources::open(names, true, &network)?;
         let dataset = self.dataset(&out, &network)?;
         let selection = Selection { scopes, ..self.selection.clone() };
-        let listing = Listing::take(&sources, &selection, stop)?;
-        let mut ledger = Ledger::open(&dataset)?;
-        let mut plan = Plan::make(listing, &sources, self.target_file_size, &mut ledger, stop)?;
+        let gathering = Gathering::of(&sources, &selection, stop);
+        let ledger = Ledger::open(&dataset)?;
         let compared = &AtomicU64::new(0);
-        Comparison { sources: &sources, ledger: &ledger, threads, compared, stop }
-            .update(&mut plan)?;
+        let live = Live {
+            gathering,
+            planner: Planner::new(&sources, self.target_file_size, Some(&ledger), stop),
+            comparison: Comparison { sources: &sources, ledger: &ledger, threads, compared, stop },
+            watch: &NoObserver,
+        };
         let conversion = Conversion {
             sources: &sources,
             dataset: &dataset,
@@ -213,7 +220,7 @@ impl Converter {
             observer: &NoObserver,
             stop,
         };
-        let mut tally = conversion.run(plan, &ledger, began)?;
+        let (mut tally, _) = conversion.run_live(|convert| live.run(convert), &ledger, began)?;
         tally.requests = network.traffic.requests();
         tally.requests_failed = network.traffic.failed();
         Ok(tally)
@@ -236,6 +243,8 @@ impl Converter {
 
 /// An observer that ignores all events.
 struct NoObserver;
+
+impl Watch for NoObserver {}
 
 impl Observer for NoObserver {
     fn read(&self, _segment: &Read) {}

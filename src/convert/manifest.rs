@@ -380,7 +380,7 @@ impl Batches {
     /// Fails if the claims cannot be read, an open claim cannot be finished, or the user interrupts the program.
     pub(crate) fn plan(
         self,
-        ledger: &mut Ledger,
+        ledger: &Ledger,
         stop: &AtomicBool,
     ) -> Result<(Vec<Source>, Work), PlanError> {
         let Self { sources, mut batches } = self;

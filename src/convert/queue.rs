@@ -1,4 +1,4 @@
-//! The queue of batches that are waiting for a driver or not finished yet.
+//! The queue of batches that are waiting for a driver or not finished yet. Batches are added while others are converted.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
@@ -12,6 +12,8 @@ const LARGE: u64 = 1 << 20;
 /// Maximum number of large batches that are converted but not finished. Batches that are still being converted do not
 /// count.
 const MAX_STAGED: usize = 3;
+/// Number of waiting objects above which no more batches are added, so that a plan does not fill the memory.
+const MAX_WAITING: usize = 50_000;
 
 /// A queue of batches. If only part of a batch was converted, the rest can be put back.
 pub(super) struct Queue {
@@ -24,6 +26,14 @@ pub(super) struct Queue {
 struct State {
     /// Batches, each with its index in the plan.
     waiting: VecDeque<(usize, Batch)>,
+    /// Number of objects in these batches.
+    objects: usize,
+    /// Number of batches that were added.
+    added: usize,
+    /// Whether all batches were added.
+    is_complete: bool,
+    /// Number of objects in batches that were added after the queue was closed.
+    refused: u64,
     /// Number of batches that were taken and are not finished.
     taken: usize,
     /// Number of large batches that were taken and are not finished.
@@ -42,29 +52,64 @@ fn is_large(batch: &Batch) -> bool {
 }
 
 impl Queue {
-    /// Returns a queue of a plan's batches.
-    pub(super) fn new(batches: Vec<Batch>, max_open: usize) -> Self {
-        let waiting = batches.into_iter().enumerate().collect();
-        let state = State { waiting, taken: 0, large: 0, open: 0, closed: false };
+    /// Returns an empty queue.
+    pub(super) fn new(max_open: usize) -> Self {
+        let state = State {
+            waiting: VecDeque::new(),
+            objects: 0,
+            added: 0,
+            is_complete: false,
+            refused: 0,
+            taken: 0,
+            large: 0,
+            open: 0,
+            closed: false,
+        };
         Self { state: Mutex::new(state), changed: Condvar::new(), max_open }
     }
 
-    /// Takes the next batch. Waits while there are too many large batches, or while the rest of a batch in progress
-    /// might still be put back.
+    /// Adds the next batch of the plan. Waits while many objects are waiting. If the queue is closed, only counts the
+    /// batch's objects.
+    pub(super) fn add(&self, batch: Batch) {
+        let mut state = self.state.lock().expect("no holder panics");
+        while state.objects > MAX_WAITING && !state.closed {
+            state = self.changed.wait(state).expect("no holder panics");
+        }
+        if state.closed {
+            state.refused += batch.objects.len() as u64;
+            return;
+        }
+        state.objects += batch.objects.len();
+        let index = state.added;
+        state.added += 1;
+        state.waiting.push_back((index, batch));
+        self.changed.notify_all();
+    }
+
+    /// Records that all batches were added.
+    pub(super) fn complete(&self) {
+        self.state.lock().expect("no holder panics").is_complete = true;
+        self.changed.notify_all();
+    }
+
+    /// Takes the next batch. Waits while there are too many large batches, or while batches can still be added or put
+    /// back.
     pub(super) fn take(&self) -> Option<(usize, Batch)> {
         let mut state = self.state.lock().expect("no holder panics");
         while !state.closed {
             match state.waiting.front() {
-                None if state.taken == 0 => return None,
+                None if state.taken == 0 && state.is_complete => return None,
                 None => {}
                 Some((_, batch)) => {
-                    let large = usize::from(is_large(batch));
+                    let (objects, large) = (batch.objects.len(), usize::from(is_large(batch)));
                     let room =
                         state.open < self.max_open && state.large < self.max_open + MAX_STAGED;
                     if large == 0 || room {
+                        state.objects -= objects;
                         state.taken += 1;
                         state.large += large;
                         state.open += large;
+                        self.changed.notify_all();
                         return state.waiting.pop_front();
                     }
                 }
@@ -87,6 +132,7 @@ impl Queue {
         state.taken -= 1;
         state.large -= usize::from(is_large(batch));
         if let Some(rest) = rest {
+            state.objects += rest.objects.len();
             state.waiting.push_back((index, rest));
         }
         self.changed.notify_all();
@@ -107,7 +153,7 @@ impl Queue {
     /// Returns the number of objects in batches that no driver has taken.
     pub(super) fn left(&self) -> u64 {
         let state = self.state.lock().expect("no holder panics");
-        state.waiting.iter().map(|(_, batch)| batch.objects.len() as u64).sum()
+        state.objects as u64 + state.refused
     }
 }
 

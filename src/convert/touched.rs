@@ -209,7 +209,7 @@ impl Comparison<'_> {
 }
 
 impl Compared {
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.equal += other.equal;
         self.archived += other.archived;
         self.failures.extend(other.failures);

@@ -30,12 +30,18 @@ pub struct Ledger<'a> {
     /// listed up front.
     lists_each: bool,
     logs: Mutex<BTreeMap<Partition, Arc<Mutex<Log>>>>,
+    recent: Mutex<Recent>,
+    /// Number of incomplete objects in each partition with incomplete objects.
+    incomplete: Mutex<BTreeMap<Partition, u64>>,
+}
+
+/// What a plan needs for the current partition and the next ones.
+#[derive(Debug, Default)]
+struct Recent {
     /// Logs that were read ahead, before their partitions were used.
     ahead: BTreeMap<Partition, Log>,
     /// Objects in the most recently used partitions.
     held: BTreeMap<Partition, Arc<Held>>,
-    /// Number of incomplete objects in each partition with incomplete objects.
-    incomplete: BTreeMap<Partition, u64>,
 }
 
 /// Result of claiming a batch.
@@ -72,9 +78,8 @@ impl<'a> Ledger<'a> {
             files: Arc::default(),
             lists_each: true,
             logs: Mutex::default(),
-            ahead: BTreeMap::new(),
-            held: BTreeMap::new(),
-            incomplete: BTreeMap::new(),
+            recent: Mutex::default(),
+            incomplete: Mutex::default(),
         }
     }
 
@@ -92,11 +97,15 @@ impl<'a> Ledger<'a> {
     /// # Errors
     ///
     /// Fails when the log cannot be read or finished.
-    pub fn held(&mut self, partition: &Partition) -> Result<Arc<Held>, DatasetError> {
-        if let Some(held) = self.held.get(partition) {
-            return Ok(Arc::clone(held));
-        }
-        let mut log = match self.ahead.remove(partition) {
+    pub fn held(&self, partition: &Partition) -> Result<Arc<Held>, DatasetError> {
+        let ahead = {
+            let mut recent = lock(&self.recent);
+            if let Some(held) = recent.held.get(partition) {
+                return Ok(Arc::clone(held));
+            }
+            recent.ahead.remove(partition)
+        };
+        let mut log = match ahead {
             Some(log) => log,
             None => self.read(partition)?,
         };
@@ -116,7 +125,8 @@ impl<'a> Ledger<'a> {
             }
         }
         if incomplete > 0 {
-            self.incomplete.insert(partition.clone(), incomplete);
+            // A partition that is read again may contain incomplete objects of this run.
+            lock(&self.incomplete).entry(partition.clone()).or_insert(incomplete);
         }
         let held = Arc::new(held);
         log.forget_objects(1..=log.entries().len());
@@ -124,13 +134,13 @@ impl<'a> Ledger<'a> {
         // Planning proceeds day by day and needs only the current day and the adjacent days, so earlier days can be
         // dropped.
         let first = partition.day.checked_sub_days(Days::new(2)).unwrap_or(partition.day);
-        self.held.retain(|other, _| {
-            other.log_type == partition.log_type
-                && other.account == partition.account
+        let mut recent = lock(&self.recent);
+        recent.held.retain(|other, _| {
+            other.account == partition.account
                 && other.region == partition.region
                 && other.day >= first
         });
-        self.held.insert(partition.clone(), Arc::clone(&held));
+        recent.held.insert(partition.clone(), Arc::clone(&held));
         Ok(held)
     }
 
@@ -139,7 +149,7 @@ impl<'a> Ledger<'a> {
     /// # Errors
     ///
     /// Fails like [`Self::held`], and when no claim accounts for a data file.
-    pub fn accounted(&mut self, partition: &Partition) -> Result<Arc<Held>, DatasetError> {
+    pub fn accounted(&self, partition: &Partition) -> Result<Arc<Held>, DatasetError> {
         let files = if self.lists_each {
             Arc::new(DataFiles::of(self.dataset, partition)?)
         } else {
@@ -150,7 +160,7 @@ impl<'a> Ledger<'a> {
             return Ok(held);
         }
         // The log may have been read before the files were listed, so it is read again.
-        self.held.remove(partition);
+        lock(&self.recent).held.remove(partition);
         lock(&self.logs).remove(partition);
         held = self.held(partition)?;
         let unaccounted = self.unaccounted(&files, partition)?;
@@ -170,7 +180,8 @@ impl<'a> Ledger<'a> {
 
     /// Returns whether the log of a partition is in memory.
     pub fn has_read(&self, partition: &Partition) -> bool {
-        self.held.contains_key(partition) || self.ahead.contains_key(partition)
+        let recent = lock(&self.recent);
+        recent.held.contains_key(partition) || recent.ahead.contains_key(partition)
     }
 
     /// Returns whether logs should be read in advance because each read takes a round trip.
@@ -183,7 +194,7 @@ impl<'a> Ledger<'a> {
     /// # Errors
     ///
     /// Fails when a log cannot be read.
-    pub fn read_ahead(&mut self, partitions: &BTreeSet<Partition>) -> Result<(), DatasetError> {
+    pub fn read_ahead(&self, partitions: &BTreeSet<Partition>) -> Result<(), DatasetError> {
         let unread: Vec<&Partition> = partitions.iter().filter(|p| !self.has_read(p)).collect();
         let threads = self.dataset.target().reads_at_once().min(unread.len());
         let next = AtomicUsize::new(0);
@@ -200,7 +211,8 @@ impl<'a> Ledger<'a> {
             Ok::<_, DatasetError>(logs)
         };
         let logs = on_threads(threads, read).into_iter().collect::<Result<Vec<_>, _>>()?;
-        self.ahead.extend(logs.into_iter().flatten().map(|log| (log.partition().clone(), log)));
+        let logs = logs.into_iter().flatten().map(|log| (log.partition().clone(), log));
+        lock(&self.recent).ahead.extend(logs);
         Ok(())
     }
 
@@ -236,7 +248,7 @@ impl<'a> Ledger<'a> {
     ///
     /// Fails when a log cannot be read or finished.
     pub fn finish_others(
-        &mut self,
+        &self,
         shard: Option<Shard>,
     ) -> Result<Vec<(Partition, DatasetError)>, DatasetError> {
         let mut broken = Vec::new();
@@ -264,7 +276,7 @@ impl<'a> Ledger<'a> {
 
     /// Returns the number of incomplete objects in the partitions that were read, excluding accepted ones.
     pub fn incomplete_objects(&self) -> u64 {
-        self.incomplete.values().sum()
+        lock(&self.incomplete).values().sum()
     }
 
     /// Returns the number of listed state files.
@@ -282,13 +294,16 @@ impl<'a> Ledger<'a> {
         self.logs().into_iter().map(|log| lock(&log).entries().len() as u64).collect()
     }
 
-    /// Returns the partition and name of each entry that cannot be applied, and the reason.
+    /// Returns the partition and name of each entry of another run that cannot be applied, and the reason.
     pub fn stuck(&self) -> Vec<(Partition, String, String)> {
         let mut stuck = Vec::new();
         for log in self.logs() {
             let log = lock(&log);
             for (number, entry) in log.unremoved() {
-                if let State::Stuck(reason) = &entry.state {
+                let is_own = entry.record.run() == self.dataset.run();
+                if let State::Stuck(reason) = &entry.state
+                    && !is_own
+                {
                     let name = log.name(self.dataset, number);
                     stuck.push((log.partition().clone(), name, reason.clone()));
                 }
@@ -328,7 +343,7 @@ impl<'a> Ledger<'a> {
     ///
     /// Fails when the dataset cannot be read or written.
     pub fn remove(
-        &mut self,
+        &self,
         partition: &Partition,
         including_retired: bool,
     ) -> Result<Option<State>, DatasetError> {
@@ -348,7 +363,7 @@ impl<'a> Ledger<'a> {
         if state == State::Done {
             self.dataset.target().delete(&retired)?;
         }
-        self.held.remove(partition);
+        lock(&self.recent).held.remove(partition);
         lock(&self.logs).remove(partition);
         Ok(Some(state))
     }

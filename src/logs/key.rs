@@ -12,6 +12,7 @@
 mod directory;
 mod mismatch;
 mod name;
+mod position;
 
 use std::fmt;
 
@@ -23,6 +24,7 @@ pub(crate) use crate::logs::key::directory::is_real_region;
 pub use crate::logs::key::mismatch::mismatch;
 pub use crate::logs::key::name::identity;
 pub(crate) use crate::logs::key::name::{Form, Name, has_size_of, is_text};
+pub use crate::logs::key::position::Position;
 
 use crate::logs::schema::LogType;
 
@@ -44,6 +46,8 @@ pub struct Key {
     pub balancer: String,
     /// End of the window that the object covers, `yyyymmddThhmmZ`.
     pub end_time: String,
+    /// Day of the end time in UTC. The partition has the same day or the following day.
+    pub end_day: NaiveDate,
     /// File name of the object.
     pub name: String,
     /// Whether the path contains a day on which AWS cannot have delivered the object.
@@ -218,22 +222,24 @@ impl Key {
             || found.days.is_some_and(|(first, last)| day < first || day > last);
         let path_day = found.days.and_then(|(first, _)| first.succ_opt()).or(delivered);
         let shard_day = path_day.filter(|_| is_moved).unwrap_or(day);
-        Ok(Self { is_moved, shard_day, ..Self::of(&object, name, day) })
+        Ok(Self { is_moved, shard_day, ..Self::of(&object, name, end_day, day) })
     }
 
     /// Parses the name of a log without its path. The name can have any ending.
     pub fn of_name(name: &str) -> Option<Self> {
         let (object, _) = Name::split(name)?;
-        Some(Self::of(&object, name, object.end_day()?))
+        let end_day = object.end_day()?;
+        Some(Self::of(&object, name, end_day, end_day))
     }
 
-    fn of(object: &Name, name: &str, day: NaiveDate) -> Self {
+    fn of(object: &Name, name: &str, end_day: NaiveDate, day: NaiveDate) -> Self {
         let (log_type, account, region) =
             (object.log_type, object.account.to_owned(), object.region.to_owned());
         Self {
             partition: Partition { log_type, account, region, day },
             balancer: object.balancer.to_owned(),
             end_time: object.end_time.to_owned(),
+            end_day,
             name: name.to_owned(),
             is_moved: false,
             shard_day: day,

@@ -62,7 +62,7 @@ pub(crate) fn remove(
     including_retired: bool,
     stop: &AtomicBool,
 ) -> Result<(), DatasetError> {
-    let mut ledger = Ledger::of_few(dataset);
+    let ledger = Ledger::of_few(dataset);
     for each in all.iter_mut().filter(|each| each.error.is_none()) {
         if stop.load(Ordering::Relaxed) {
             break;

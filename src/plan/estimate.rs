@@ -6,14 +6,15 @@
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::NaiveDate;
 use serde::{Serialize, Serializer};
 
 use crate::dataset::layout::Dataset;
 use crate::dataset::ledger::Ledger;
-use crate::logs::key::Name;
-use crate::plan::{Amount, Batch, CONVERTED_BEFORE, Failure, Listing, Moved, Object, Plan};
+use crate::logs::key::{Name, Partition};
+use crate::plan::{Amount, CONVERTED_BEFORE, Day, Failure, Moved, Object, Plan, Planned, Touched};
 use crate::store::{Calls, Source};
 
 pub(crate) use crate::plan::estimate::requests::of_listing;
@@ -65,9 +66,8 @@ impl Speed {
 
 /// Object counts by account, region and load balancer.
 #[derive(Debug, Default)]
-pub struct Survey {
+struct Survey {
     balancers: BTreeMap<Id, Found>,
-    archived: Option<Amount>,
 }
 
 /// Identifies a load balancer within an account and region.
@@ -86,13 +86,6 @@ struct Found {
 }
 
 impl Survey {
-    /// Counts the objects in a listing.
-    pub fn of(listing: &Listing) -> Self {
-        let mut survey = Self { archived: listing.archived, ..Self::default() };
-        survey.add(&listing.objects);
-        survey
-    }
-
     /// Counts objects. The objects must be sorted by partition, load balancer and time.
     fn add(&mut self, objects: &[Object]) {
         for of_partition in objects.chunk_by(|a, b| a.partition == b.partition) {
@@ -215,50 +208,102 @@ pub struct For<'a> {
     pub ledger: &'a Ledger<'a>,
 }
 
-impl Estimate {
-    /// Estimates the conversion that a plan describes. `survey` contains the object counts from the plan's listing, and
-    /// `listing` contains the number of requests that the listing sent.
-    pub fn of(
+/// Accumulates an estimate while the conversion is planned.
+pub struct Estimation<'a> {
+    sources: &'a [Source],
+    dataset: Option<For<'a>>,
+    selected: Survey,
+    to_convert: Survey,
+    touched: Amount,
+    /// Partitions with touched objects.
+    touched_partitions: BTreeSet<Arc<Partition>>,
+    /// Partition of the last batch.
+    last: Option<Arc<Partition>>,
+    partitions: u64,
+    batches: u64,
+    bytes_out: u64,
+    gzip_bytes: u64,
+    requests: Calls,
+}
+
+impl<'a> Estimation<'a> {
+    /// Starts an estimate. `dataset` is the dataset for which the plan is made.
+    pub fn new(sources: &'a [Source], dataset: Option<For<'a>>) -> Self {
+        Self {
+            sources,
+            dataset,
+            selected: Survey::default(),
+            to_convert: Survey::default(),
+            touched: Amount::default(),
+            touched_partitions: BTreeSet::new(),
+            last: None,
+            partitions: 0,
+            batches: 0,
+            bytes_out: 0,
+            gzip_bytes: 0,
+            requests: Calls::NONE,
+        }
+    }
+
+    /// Counts the selected objects of a day.
+    pub fn select(&mut self, day: &Day) {
+        self.selected.add(&day.objects);
+    }
+
+    /// Counts the plan of a day.
+    pub fn add(&mut self, planned: &Planned) {
+        for batch in &planned.batches {
+            self.to_convert.add(&batch.objects);
+            self.batches += 1;
+            self.partitions += u64::from(self.last.as_ref() != Some(&batch.partition));
+            self.last = Some(Arc::clone(&batch.partition));
+            self.gzip_bytes += batch.gzip_bytes();
+            self.bytes_out += parquet(batch.gzip_bytes());
+            self.requests += requests::of_batch(batch, self.sources, self.dataset.as_ref());
+        }
+        for Touched { object, partition, .. } in &planned.touched {
+            self.touched.add(object);
+            self.requests += requests::read(object, &self.sources[object.source]);
+            self.touched_partitions.insert(Arc::clone(partition));
+        }
+    }
+
+    /// Returns the estimate, given the rest of the plan, the archived objects according to the listing, and the number
+    /// of requests that the listing sent.
+    pub fn end(
+        self,
         plan: Plan,
-        survey: Survey,
-        sources: &[Source],
-        dataset: Option<&For>,
+        archived: Option<Amount>,
         listing: Calls,
         prices: Prices,
         speed: Speed,
-    ) -> Self {
-        let mut new = Survey::default();
-        plan.batches.iter().for_each(|batch| new.add(&batch.objects));
-        let to_convert = new.amount();
-        let mut touched = Amount::default();
-        plan.touched.iter().for_each(|each| touched.add(&each.object));
-        let open_claims = dataset.map_or(0, |dataset| dataset.ledger.open_entries() as u64);
-        let requests = listing + requests::of_plan(&plan, sources, dataset);
+    ) -> Estimate {
+        let dataset = self.dataset.as_ref();
+        let touched_partitions = self.touched_partitions.len() as u64;
+        let requests = listing + self.requests + requests::of_dataset(dataset, touched_partitions);
         let mut skipped_by_kind = plan.skipped;
         skipped_by_kind.remove(CONVERTED_BEFORE);
-        let batches = plan.batches.len() as u64;
-        let gzip_bytes: u64 = plan.batches.iter().map(Batch::gzip_bytes).sum();
-        Self {
+        Estimate {
             listed: plan.listed,
             skipped_by_kind,
             examples: plan.examples,
             moved: plan.moved,
-            selected: survey.amount(),
+            selected: self.selected.amount(),
             converted_before: plan.before,
-            touched,
-            to_convert,
-            archived: survey.archived,
-            open_claims,
-            partitions: plan.batches.chunk_by(|a, b| a.partition == b.partition).count() as u64,
-            load_balancers: of_balancers(survey, &new),
-            batches,
-            bytes_out: plan.batches.iter().map(|batch| parquet(batch.gzip_bytes())).sum(),
+            touched: self.touched,
+            to_convert: self.to_convert.amount(),
+            archived,
+            open_claims: dataset.map_or(0, |dataset| dataset.ledger.open_entries() as u64),
+            partitions: self.partitions,
+            load_balancers: of_balancers(self.selected, &self.to_convert),
+            batches: self.batches,
+            bytes_out: self.bytes_out,
             requests,
             usd_per_1000_requests: prices,
             price_usd: prices.of(requests),
             bytes_per_second_per_thread: speed.rate,
             threads: speed.threads,
-            seconds: gzip_bytes as f64 / (speed.rate as f64 * speed.threads as f64),
+            seconds: self.gzip_bytes as f64 / (speed.rate as f64 * speed.threads as f64),
             failures: plan.failures,
         }
     }

@@ -5,11 +5,16 @@
 //! Which one is cheaper is unknown in advance, so the two share the work. As long as the descent's pages are as full as
 //! a sweep's would be, only the descent runs. Otherwise, the two alternate. Neither lists what the other has already
 //! listed, so together they need at most about twice as many requests as the cheaper one alone.
+//!
+//! A large listing continues in the order of partitions, so that its receiver needs to hold only a few days
+//! ([`Progress`]). The descent then lists the directories of the first partitions, and a sweep continues at the first
+//! partition that is not listed yet.
 
 mod regions;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -112,8 +117,25 @@ impl ListError {
     }
 }
 
-/// An object, or an error and the prefix that could not be listed.
-pub(super) type Found = Result<Entry, (String, ListError)>;
+/// Maximum number of objects that a listing in order requests before their turn.
+const MAX_AHEAD: u64 = 50_000;
+/// In a listing in order, one in this many requests can be a sweep that finds mostly objects that are not selected.
+const USELESS_SWEEPS: u64 = 16;
+
+/// Returns the rank of the keys in a directory (the first argument) that are not less than a key (the second): a text
+/// that increases in the order in which objects are wanted. Returns `None` if the objects are wanted first.
+pub(crate) type RankOf = fn(&str, &str) -> Option<String>;
+
+/// A step of a listing.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// An object.
+    Found(Entry),
+    /// A prefix that cannot be listed.
+    Failed(String, ListError),
+    /// No later object has a lower rank, see [`RankOf`].
+    Reached(String),
+}
 
 /// The receiver of the listing was dropped.
 struct Closed;
@@ -143,14 +165,35 @@ struct Search<'a, L> {
     pages: &'a dyn Pages,
     root: &'a str,
     look: &'a L,
-    found: &'a mpsc::Sender<Found>,
+    progress: &'a mpsc::Sender<Progress>,
     /// Regions that are neither listed nor being listed.
     regions: Regions,
     spent: Spent,
+    /// Whether the store lists keys in order.
+    sorted: bool,
     /// Whether the listing can use a sweep.
     sweeps: bool,
     /// Key at which the last page of the sweep ended, and the continuation token.
     swept: Option<(String, String)>,
+    /// Number of objects that can be listed in any order.
+    unordered: u64,
+    /// Number of selected objects found.
+    selected: u64,
+    /// The state of a listing in order. `None` while objects can be listed in any order.
+    ordered: Option<Ordered>,
+}
+
+/// The state of a listing in the order of partitions.
+#[derive(Debug, Default)]
+struct Ordered {
+    /// Number of requests in flight, by the rank of their regions.
+    in_flight: BTreeMap<Option<String>, u64>,
+    /// Number of objects found before their turn, by the rank of their regions.
+    ahead: BTreeMap<Option<String>, u64>,
+    /// No region that is still to be listed has a lower rank.
+    reached: Option<String>,
+    /// Number of sweeps that found mostly objects that are not selected.
+    useless: u64,
 }
 
 /// A request and its response.
@@ -167,24 +210,31 @@ struct Start {
 }
 
 /// Lists the objects below `root` that `look` selects. `first` is the first page of a sweep, if it has already been
-/// requested.
+/// requested. After `unordered` objects, the listing continues in the order of ranks.
+#[allow(clippy::too_many_arguments)] // facts about the store, the selection and the order
 pub(super) async fn search(
     pages: &dyn Pages,
     root: &str,
     key_of: KeyOf,
+    rank_of: RankOf,
     first: Option<Page>,
     look: &(impl Fn(&str) -> Look + Sync),
-    found: &mpsc::Sender<Found>,
+    unordered: u64,
+    progress: &mpsc::Sender<Progress>,
 ) {
     let mut search = Search {
         pages,
         root,
         look,
-        found,
-        regions: Regions::new(key_of),
+        progress,
+        regions: Regions::new(key_of, rank_of, pages.can_skip()),
         spent: Spent::default(),
+        sorted: pages.can_skip(),
         sweeps: pages.can_skip(),
         swept: None,
+        unordered,
+        selected: 0,
+        ordered: None,
     };
     // If the receiver is closed, the remaining objects are not needed.
     let _ = search.run(first).await;
@@ -217,6 +267,11 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
             self.regions.add(region);
         }
         loop {
+            if self.ordered.is_none() && self.selected > self.unordered {
+                // The requests in flight were chosen in another order, so their responses are awaited first.
+                self.ordered = running.is_empty().then(Ordered::default);
+            }
+            self.report().await?;
             while let Some(next) = self.next(running.len() as u64, reserved) {
                 reserved |= matches!(next, Next::Sweep(_));
                 let pages = self.pages;
@@ -234,6 +289,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
             match running.next().await {
                 Some(Answer::Descent(region, page)) => {
                     self.spent.answered += 1;
+                    self.land(&region);
                     if !self.take_descent(region, page).await? {
                         running.clear();
                         reserved = false;
@@ -241,6 +297,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
                 }
                 Some(Answer::Sweep(start, page)) => {
                     reserved = false;
+                    self.land(&start.region);
                     if !self.take_sweep(start, page).await? {
                         running.clear();
                     }
@@ -266,6 +323,12 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         let slack = (all.isqrt() / 2).min(MAX_LISTINGS);
         // A sweep would need at least as many pages as it takes to list the objects found so far.
         let is_cheap = answered <= objects / self.pages.page_size() + slack;
+        if self.ordered.is_some() {
+            return self.next_in_order(running, window, is_cheap, reserved);
+        }
+        if self.selected > self.unordered {
+            return None;
+        }
         if !self.sweeps || is_cheap || running == 0 && sweep > descent {
             let under_way = running - u64::from(reserved);
             if under_way >= window {
@@ -279,6 +342,45 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
             return None;
         }
         let region = self.regions.first()?;
+        Some(self.sweep_from(region))
+    }
+
+    /// Chooses the next request of a listing in order: for the region with the lowest rank.
+    ///
+    /// A sweep also lists the regions behind this one, so it is not combined with other requests. It is useful if the
+    /// region is selected as a whole. Otherwise, its page may contain only objects that are not selected.
+    fn next_in_order(
+        &mut self,
+        running: u64,
+        window: u64,
+        is_cheap: bool,
+        reserved: bool,
+    ) -> Option<Next> {
+        let all = self.spent.descent + self.spent.sweep;
+        let Ordered { in_flight, ahead, useless, .. } = self.ordered.as_mut()?;
+        let region = self.regions.lowest()?;
+        let is_useful = region.whole || *useless * USELESS_SWEEPS <= all;
+        if self.sweeps && !is_cheap && is_useful {
+            if running > 0 {
+                self.regions.add(region);
+                return None;
+            }
+            *in_flight.entry(region.rank.clone()).or_default() += 1;
+            return Some(self.sweep_from(region));
+        }
+        let is_first = in_flight.keys().next().is_none_or(|first| region.rank <= *first);
+        let is_ahead = !is_first && ahead.values().sum::<u64>() >= MAX_AHEAD;
+        if reserved || running >= window || is_ahead {
+            self.regions.add(region);
+            return None;
+        }
+        *in_flight.entry(region.rank.clone()).or_default() += 1;
+        self.spent.descent += 1;
+        Some(Next::Descent(region))
+    }
+
+    /// Starts a sweep at the start of a region.
+    fn sweep_from(&mut self, region: Region) -> Next {
         self.spent.sweep += 1;
         let mut ask = Ask { prefix: self.root.to_owned(), ..Ask::default() };
         match &self.swept {
@@ -287,18 +389,54 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
             }
             _ => ask.after = region.before(),
         }
-        Some(Next::Sweep(Start { region, ask }))
+        Next::Sweep(Start { region, ask })
     }
 
-    async fn send(&self, found: Found) -> Result<(), Closed> {
-        self.found.send(found).await.map_err(|_| Closed)
+    /// Records that the response to a request for a region has arrived.
+    fn land(&mut self, region: &Region) {
+        let Some(Ordered { in_flight, .. }) = &mut self.ordered else { return };
+        if let Some(count) = in_flight.get_mut(&region.rank) {
+            *count -= 1;
+            if *count == 0 {
+                in_flight.remove(&region.rank);
+            }
+        }
+    }
+
+    /// Reports the rank that a listing in order has reached.
+    async fn report(&mut self) -> Result<(), Closed> {
+        let Some(Ordered { in_flight, ahead, reached, .. }) = &mut self.ordered else {
+            return Ok(());
+        };
+        let lowest = in_flight.keys().next().into_iter().chain(self.regions.rank()).min();
+        let Some(Some(lowest)) = lowest else { return Ok(()) };
+        if reached.as_ref() < Some(lowest) {
+            *ahead = ahead.split_off(&Some(lowest.clone()));
+            *reached = Some(lowest.clone());
+            let reached = lowest.clone();
+            self.send(Progress::Reached(reached)).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, progress: Progress) -> Result<(), Closed> {
+        self.progress.send(progress).await.map_err(|_| Closed)
+    }
+
+    /// Sends a selected object from a region.
+    async fn found(&mut self, entry: Entry, rank: Option<String>) -> Result<(), Closed> {
+        self.selected += 1;
+        if let Some(Ordered { ahead, .. }) = &mut self.ordered {
+            *ahead.entry(rank).or_default() += 1;
+        }
+        self.send(Progress::Found(entry)).await
     }
 
     /// Restarts without a sweep, because the store does not list in key order or does not start at the requested key.
     /// The receiver ignores objects that it has already received.
     fn restart(&mut self) {
-        self.sweeps = false;
-        self.regions.clear();
+        (self.sorted, self.sweeps) = (false, false);
+        self.regions.reset();
         self.begin().into_iter().for_each(|region| self.regions.add(region));
     }
 
@@ -309,16 +447,19 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         page: Result<Page, ListError>,
     ) -> Result<bool, Closed> {
         let page = match page {
-            Ok(page) if self.sweeps && !region.is_in_order(&page) => {
-                self.restart();
-                return Ok(false);
+            Ok(page) if self.sorted && !region.is_in_order(&page) => {
+                if self.ordered.is_none() {
+                    self.restart();
+                    return Ok(false);
+                }
+                Err(ListError::Answer("the store no longer lists keys in order".to_owned()))
             }
             page => page.and_then(|page| region.check(page)),
         };
         let page = match page {
             Ok(page) => page,
             Err(error) => {
-                self.send(Err((region.prefix, error))).await?;
+                self.send(Progress::Failed(region.prefix, error)).await?;
                 return Ok(true);
             }
         };
@@ -330,7 +471,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
             }
         }
         for entry in page.entries {
-            self.send(Ok(entry)).await?;
+            self.found(entry, region.rank.clone()).await?;
         }
         if page.token.is_some() {
             region.token = page.token;
@@ -354,6 +495,11 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         match self.sweep(&start, page).await {
             Ok(()) => Ok(true),
             Err(Sweep::Closed) => Err(Closed),
+            // The descent reports the directories whose keys are not in order.
+            Err(Sweep::Unordered) if self.ordered.is_some() => {
+                self.sweeps = false;
+                Ok(true)
+            }
             Err(Sweep::Unordered) => {
                 self.restart();
                 Ok(false)
@@ -378,11 +524,13 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
             (Some(_), Some(last)) => End::At(last.key.clone()),
             _ => End::Open,
         };
+        let (all, before) = (page.entries.len() as u64, self.selected);
         // The directory of the previous object, and whether it is selected.
         let mut known: Option<(String, bool)> = None;
         for entry in page.entries {
             let Some(region) = self.regions.holding(&entry.key) else { continue };
             self.spent.objects += 1;
+            let rank = region.rank.clone();
             let (above, directory) = (region.prefix.len(), directory(&entry.key));
             let is_wanted = region.whole
                 || match &known {
@@ -394,8 +542,11 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
                     }
                 };
             if is_wanted {
-                self.send(Ok(entry)).await.map_err(|_| Sweep::Closed)?;
+                self.found(entry, rank).await.map_err(|_| Sweep::Closed)?;
             }
+        }
+        if let Some(Ordered { useless, .. }) = &mut self.ordered {
+            *useless += u64::from(2 * (self.selected - before) < all);
         }
         let look = |prefix: &str| (self.look)(prefix.trim_end_matches('/'));
         self.regions.cut(from, &end, look);

@@ -10,10 +10,13 @@ use std::fmt;
 use std::io::{self, Read};
 use std::iter;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use object_store::list::PaginatedListStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStore};
@@ -23,12 +26,13 @@ use crate::store::StoreError;
 use crate::store::bulk_delete::BulkDelete;
 use crate::store::client::Client;
 use crate::store::limiter::{Lane, Limiter, Reads};
-use crate::store::lister::{Ask, Entry, Look, Page, Pages, search};
+use crate::store::lister::{Ask, Entry, ListError, Look, Page, Pages, Progress, RankOf, search};
+use crate::store::listing_page::Stock;
 use crate::store::network::{Network, Requests, Traffic, renewing};
 use crate::store::place::{Place, Prefix};
 use crate::store::raw::{Location, Raw};
 use crate::store::read::{Exact, Fetch, Ranges, Wanted};
-use crate::store::tree::{self, Walk};
+use crate::store::tree::{self, Visit, Walk};
 
 pub(crate) use crate::store::source::delete::{Current, Deletion};
 
@@ -36,6 +40,8 @@ pub(crate) use crate::store::source::delete::{Current, Deletion};
 const MAX_HEADS: usize = 64;
 /// Maximum number of listed objects to buffer.
 const MAX_FOUND: usize = 4096;
+/// Number of directories whose names listed objects share.
+const MAX_SHARED: usize = 4096;
 
 /// Finds the key in a path: for AWS logs, the part that starts at `AWSLogs/`. Returns `None` if the path contains no
 /// key.
@@ -64,6 +70,8 @@ pub struct Source {
     requests: Requests,
     traffic: Arc<Traffic>,
     reads: Reads,
+    /// Number of requests for pages and for the metadata of named objects.
+    listing_requests: Arc<AtomicU64>,
 }
 
 /// The kind of source, which determines how it is listed.
@@ -134,7 +142,41 @@ pub struct Named {
     pub archived: Option<bool>,
 }
 
-/// The directories in a listing, each stored once.
+/// A step of a listing.
+#[derive(Debug)]
+pub enum Step {
+    /// An object.
+    Found(Listed),
+    /// A part of the source that cannot be listed.
+    Failed(StoreError),
+    /// Later objects do not have a lower rank.
+    Reached(String),
+}
+
+/// Counts the pages that are requested.
+#[derive(Debug)]
+struct Counted {
+    pages: Arc<dyn Pages>,
+    count: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl Pages for Counted {
+    async fn page(&self, ask: &Ask) -> Result<Page, ListError> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.pages.page(ask).await
+    }
+
+    fn can_skip(&self) -> bool {
+        self.pages.can_skip()
+    }
+
+    fn page_size(&self) -> u64 {
+        self.pages.page_size()
+    }
+}
+
+/// The directories in a listing. Nearly always, each is stored once.
 #[derive(Default)]
 struct Directories(HashSet<Arc<str>>);
 
@@ -142,6 +184,9 @@ impl Directories {
     fn share(&mut self, directory: &str) -> Arc<str> {
         if let Some(known) = self.0.get(directory) {
             return Arc::clone(known);
+        }
+        if self.0.len() == MAX_SHARED {
+            self.0.clear();
         }
         let directory: Arc<str> = directory.into();
         self.0.insert(Arc::clone(&directory));
@@ -236,7 +281,24 @@ impl Source {
             requests: Requests::default(),
             traffic: Arc::default(),
             reads: Arc::<Limiter>::default().reads(""),
+            listing_requests: Arc::default(),
         }
+    }
+
+    /// Returns a source for a whole store that lists pages like S3. The URLs of the objects begin with `url`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the threads for requests cannot be started.
+    #[doc(hidden)] // for benches
+    pub fn paginated(
+        store: Arc<dyn ObjectStore>,
+        pages: Arc<dyn PaginatedListStore>,
+        key_of: KeyOf,
+        url: &str,
+    ) -> io::Result<Self> {
+        let kept = Kept::Remote(Arc::new(Stock { store: pages, is_s3: true }), Arc::default());
+        Ok(Self { kept, requests: Requests::remote()?, key_of, ..Self::over(store, url) })
     }
 
     /// Returns the URL of an object.
@@ -304,32 +366,75 @@ impl Source {
     pub fn search(
         &self,
         look: impl Fn(&str) -> Look + Send + Sync + 'static,
-    ) -> Box<dyn Iterator<Item = Result<Listed, StoreError>> + '_> {
+    ) -> Box<dyn Iterator<Item = Result<Listed, StoreError>> + Send + '_> {
+        Box::new(self.search_in_order(look, u64::MAX, |_, _| None).filter_map(|step| match step {
+            Step::Found(listed) => Some(Ok(listed)),
+            Step::Failed(error) => Some(Err(error)),
+            Step::Reached(_) => None,
+        }))
+    }
+
+    /// Lists objects like [`Self::search`], but in the order of their ranks after the first `unordered` objects.
+    pub fn search_in_order(
+        &self,
+        look: impl Fn(&str) -> Look + Send + Sync + 'static,
+        unordered: u64,
+        rank_of: RankOf,
+    ) -> Box<dyn Iterator<Item = Step> + Send + '_> {
         let mut directories = Directories::default();
         match (&self.kept, self.requests.runtime()) {
-            (Kept::Local(directory), _) => Box::new(
-                Walk::new(directory).map(move |entry| Ok(self.listed(&entry?, &mut directories))),
-            ),
+            (Kept::Local(directory), _) => {
+                let walk = Walk::new(directory, &self.key_prefix, rank_of);
+                Box::new(walk.map(move |visit| match visit {
+                    Visit::Found(entry) => Step::Found(self.listed(&entry, &mut directories)),
+                    Visit::Failed(error) => Step::Failed(error),
+                    Visit::Reached(rank) => Step::Reached(rank),
+                }))
+            }
             (Kept::Remote(pages, first), Some(runtime)) => {
-                let (found, mut listing) = mpsc::channel(MAX_FOUND);
-                let (pages, prefix) = (Arc::clone(pages), self.listed_prefix());
+                let (progress, mut listing) = mpsc::channel(MAX_FOUND);
+                let pages =
+                    Counted { pages: Arc::clone(pages), count: Arc::clone(&self.listing_requests) };
+                let prefix = self.listed_prefix();
                 let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let key_of = self.key_of;
                 runtime.spawn(async move {
-                    search(&*pages, &prefix, key_of, first, &look, &found).await;
+                    search(&pages, &prefix, key_of, rank_of, first, &look, unordered, &progress)
+                        .await;
                 });
                 let next = move || listing.blocking_recv();
-                Box::new(iter::from_fn(next).map(move |found| match found {
-                    Ok(entry) => Ok(self.listed(&entry, &mut directories)),
-                    Err((prefix, error)) => Err(error.of(format!("{}/{prefix}", self.url))),
+                Box::new(iter::from_fn(next).map(move |progress| match progress {
+                    Progress::Found(entry) => Step::Found(self.listed(&entry, &mut directories)),
+                    Progress::Failed(prefix, error) => {
+                        Step::Failed(error.of(format!("{}/{prefix}", self.url)))
+                    }
+                    Progress::Reached(rank) => Step::Reached(rank),
                 }))
             }
             _ => {
                 let stream = self.store.list(self.prefix.as_ref());
                 let listing = Waiting { stream, requests: self.requests.clone() };
-                Box::new(listing.map(move |meta| Ok(self.listed(&entry(meta?), &mut directories))))
+                Box::new(listing.map(move |meta| match meta {
+                    Ok(meta) => Step::Found(self.listed(&entry(meta), &mut directories)),
+                    Err(error) => Step::Failed(error.into()),
+                }))
             }
         }
+    }
+
+    /// Returns whether listings of the source can be in the order of ranks.
+    pub fn lists_in_order(&self) -> bool {
+        match &self.kept {
+            Kept::Local(_) => true,
+            Kept::Remote(..) => self.requests.runtime().is_some(),
+            Kept::Elsewhere => false,
+        }
+    }
+
+    /// Returns the number of requests for listing the source and finding its objects by name. Excludes retries, and the
+    /// requests for opening the source.
+    pub fn listing_requests(&self) -> u64 {
+        self.listing_requests.load(Ordering::Relaxed)
     }
 
     /// Returns the name of the bucket, or `None` if the source is local.
@@ -344,6 +449,9 @@ impl Source {
             let key = self.below(&named.key).to_owned();
             if let (Some(size), Some(_), true) = (named.size, &named.e_tag, self.is_remote()) {
                 return Ok(Entry { key, size, e_tag: named.e_tag });
+            }
+            if self.is_remote() {
+                self.listing_requests.fetch_add(1, Ordering::Relaxed);
             }
             let head = self.head(&key).await;
             head.map(|(entry, _)| entry).map_err(|error| self.unfound(&named.key, error))

@@ -1,6 +1,8 @@
 //! A local directory as a source. Keys are paths relative to the directory.
 
-use std::fs::{self, DirEntry, File, Metadata, ReadDir};
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -10,118 +12,163 @@ use object_store::Error;
 
 use crate::store::StoreError;
 use crate::store::explain::describe;
-use crate::store::lister::Entry;
+use crate::store::lister::{Entry, RankOf};
 use crate::store::open;
 
 /// A substring that the name of every load balancer log contains.
 const LOG: &str = "_elasticloadbalancing_";
 
-/// Walks the files below a directory, following links.
+/// Walks the files below a directory, following links, in the order of the directories' ranks.
 pub(super) struct Walk {
-    /// The open directories, from the top directory down to the current one.
-    above: Vec<Level>,
-    /// A result to report before the walk continues.
-    waiting: Option<StoreError>,
+    /// Prefix of all keys.
+    key_prefix: String,
+    rank_of: RankOf,
+    /// The directories that have not been read yet.
+    waiting: BTreeSet<Level>,
+    /// Visits to report before the next directory is read.
+    visits: VecDeque<Visit>,
+    /// The last rank that was reported.
+    reached: Option<String>,
 }
 
+/// A step of a walk.
+#[derive(Debug)]
+pub(super) enum Visit {
+    /// A file.
+    Found(Entry),
+    /// A file or directory that cannot be listed.
+    Failed(StoreError),
+    /// No directory that is still to be read has a lower rank.
+    Reached(String),
+}
+
+/// A directory to read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Level {
-    entries: ReadDir,
+    rank: Option<String>,
     path: PathBuf,
     /// Path relative to the top directory, with a trailing slash. `None` if it is not UTF-8.
     key: Option<String>,
-    /// Identity of the directory, to detect links back to it.
-    id: (u64, u64),
-    /// Whether an entry was refused. This is reported only once.
-    refused: bool,
+    /// Identities of the directory and its parents, to detect links back to them.
+    ids: Vec<(u64, u64)>,
 }
 
 impl Walk {
-    pub(super) fn new(directory: &Path) -> Self {
-        let mut walk = Self { above: Vec::new(), waiting: None };
+    /// Starts a walk. `key_prefix` is the part of the keys above the directory.
+    pub(super) fn new(directory: &Path, key_prefix: &str, rank_of: RankOf) -> Self {
+        let (waiting, visits) = (BTreeSet::new(), VecDeque::new());
+        let key_prefix = key_prefix.to_owned();
+        let mut walk = Self { key_prefix, rank_of, waiting, visits, reached: None };
         match fs::metadata(directory) {
-            Ok(metadata) => walk.enter(directory.to_owned(), Some(String::new()), &metadata),
-            Err(error) => walk.waiting = Some(unlisted(directory, &error)),
+            Ok(metadata) => walk.add(directory.to_owned(), Some(String::new()), &metadata, &[]),
+            Err(error) => walk.fail(unlisted(directory, &error)),
         }
         walk
     }
 
-    fn enter(&mut self, path: PathBuf, key: Option<String>, metadata: &Metadata) {
+    fn add(
+        &mut self,
+        path: PathBuf,
+        key: Option<String>,
+        metadata: &Metadata,
+        above: &[(u64, u64)],
+    ) {
         let id = (metadata.dev(), metadata.ino());
         // This is a link to a parent directory, which is already being listed.
-        if self.above.iter().any(|level| level.id == id) {
+        if above.contains(&id) {
             return;
         }
-        match fs::read_dir(&path) {
-            Ok(entries) => self.above.push(Level { entries, path, key, id, refused: false }),
-            Err(error) => self.waiting = Some(unlisted(&path, &error)),
+        let full = key.as_ref().map(|key| format!("{}{key}", self.key_prefix));
+        let rank = full.and_then(|full| (self.rank_of)(&full, &full));
+        let ids = [above, &[id]].concat();
+        self.waiting.insert(Level { rank, path, key, ids });
+    }
+
+    fn fail(&mut self, error: StoreError) {
+        self.visits.push_back(Visit::Failed(error));
+    }
+
+    /// Reads a directory. Its files are visited in the order of their names.
+    fn read(&mut self, level: &Level) {
+        let entries = match fs::read_dir(&level.path) {
+            Ok(entries) => entries,
+            Err(error) => return self.fail(unlisted(&level.path, &error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            match entry {
+                Ok(entry) => names.push(entry.file_name()),
+                Err(error) => {
+                    self.fail(unlisted(&level.path, &error));
+                    break;
+                }
+            }
+        }
+        names.sort_unstable();
+        let mut refused = false;
+        for name in names {
+            self.visit(level, &name, &mut refused);
         }
     }
 
-    /// Returns an entry of the current directory, or an error to report. Returns `None` if the entry is skipped.
-    fn visit(&mut self, entry: &DirEntry) -> Option<Result<Entry, StoreError>> {
-        let path = entry.path();
-        let name = entry.file_name();
+    /// Visits an entry of a directory. `refused` records whether an entry was refused, which is reported only once.
+    fn visit(&mut self, level: &Level, name: &OsStr, refused: &mut bool) {
+        let path = level.path.join(name);
         let is_log = name.to_string_lossy().contains(LOG);
-        let level = self.above.last_mut()?;
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
             // The file was deleted in the meantime, so there is nothing to convert.
-            Err(_) if fs::symlink_metadata(&path).is_err_and(|error| is_gone(&error)) => {
-                return None;
-            }
+            Err(_) if fs::symlink_metadata(&path).is_err_and(|error| is_gone(&error)) => return,
             Err(error) if is_gone(&error) => {
-                return is_log
-                    .then(|| Err(unread(&path, "is a link to a file that does not exist")));
+                if is_log {
+                    self.fail(unread(&path, "is a link to a file that does not exist"));
+                }
+                return;
             }
             Err(error) => {
-                let is_first = !std::mem::replace(&mut level.refused, true);
-                return is_first.then(|| Err(unlisted(&level.path, &error)));
+                if !std::mem::replace(refused, true) {
+                    self.fail(unlisted(&level.path, &error));
+                }
+                return;
             }
         };
         let key =
             level.key.as_ref().zip(name.to_str()).map(|(above, name)| format!("{above}{name}"));
         if metadata.is_dir() {
-            self.enter(path, key.map(|key| key + "/"), &metadata);
-            return None;
+            return self.add(path, key.map(|key| key + "/"), &metadata, &level.ids);
         }
         if !metadata.is_file() {
-            return is_log.then(|| Err(unread(&path, "is not a regular file")));
+            if is_log {
+                self.fail(unread(&path, "is not a regular file"));
+            }
+            return;
         }
-        match key {
-            None if is_log => Some(Err(unread(&path, "its path is not UTF-8: rename it"))),
-            key => Some(Ok(Entry {
-                key: key.unwrap_or_else(|| path.to_string_lossy().into_owned()),
-                size: metadata.len(),
-                e_tag: Some(e_tag(&metadata)),
-            })),
+        if key.is_none() && is_log {
+            return self.fail(unread(&path, "its path is not UTF-8: rename it"));
         }
+        self.visits.push_back(Visit::Found(Entry {
+            key: key.unwrap_or_else(|| path.to_string_lossy().into_owned()),
+            size: metadata.len(),
+            e_tag: Some(e_tag(&metadata)),
+        }));
     }
 }
 
 impl Iterator for Walk {
-    type Item = Result<Entry, StoreError>;
+    type Item = Visit;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(error) = self.waiting.take() {
-                return Some(Err(error));
+            if let Some(visit) = self.visits.pop_front() {
+                return Some(visit);
             }
-            let level = self.above.last_mut()?;
-            let found = match level.entries.next() {
-                None => {
-                    self.above.pop();
-                    continue;
-                }
-                Some(Ok(entry)) => self.visit(&entry),
-                Some(Err(error)) => {
-                    let error = unlisted(&level.path, &error);
-                    self.above.pop();
-                    Some(Err(error))
-                }
-            };
-            if found.is_some() {
-                return found;
+            let rank = self.waiting.first()?.rank.clone();
+            if rank > self.reached {
+                self.reached.clone_from(&rank);
+                return rank.map(Visit::Reached);
             }
+            let level = self.waiting.pop_first()?;
+            self.read(&level);
         }
     }
 }

@@ -755,7 +755,7 @@ fn an_object_that_was_replaced_after_the_listing_is_not_read() {
 fn a_file_of_a_claim_that_is_newer_than_the_log_blocks_nothing() {
     let mut history = History::new(1);
     let dataset = history.world.dataset(0, "reader".to_owned(), &Arc::default()).unwrap();
-    let mut ledger = Ledger::of_few(&dataset);
+    let ledger = Ledger::of_few(&dataset);
     let [account, region] = ["012345678901", "eu-west-1"];
     let day = DAYS[0].replace('/', "-").parse().unwrap();
     let partition = Partition::new(LogType::HealthCheck, account, region, day).unwrap();

@@ -133,6 +133,15 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Record {
+    /// Returns the name of the run that created the entry.
+    pub fn run(&self) -> &str {
+        match self {
+            Self::Add(Claim { run, .. })
+            | Self::Remove(Removal { run, .. })
+            | Self::Amend(Amendment { run, .. }) => run,
+        }
+    }
+
     /// Returns the claim, if the entry is one.
     pub fn claim(&self) -> Option<&Claim> {
         match self {

@@ -3,12 +3,10 @@
 //! All request counts are computed in this module. Stores, the dataset and the ledger only provide constants and facts,
 //! such as the size of a part.
 
-use std::collections::BTreeSet;
-
 use crate::dataset::layout;
 use crate::decode::gzip::MAX_WHOLE_GZIP;
 use crate::plan::estimate::{For, parquet};
-use crate::plan::{Object, Plan};
+use crate::plan::{Batch, Object};
 use crate::store::{Calls, PAGE_FILES, PART_BYTES, READ_BYTES, Source};
 
 /// Requests for rereading `dataset.json`. A run does so before it creates a state file and when it ends.
@@ -21,29 +19,34 @@ pub(crate) fn of_listing(is_listed: bool, sent: u64) -> Calls {
     if is_listed { Calls { list: sent, ..Calls::NONE } } else { Calls { get: sent, ..Calls::NONE } }
 }
 
-/// Counts the requests that a conversion sends after the listing. Excludes retries and requests for rejects.
-pub(super) fn of_plan(plan: &Plan, sources: &[Source], dataset: Option<&For>) -> Calls {
-    let converted = plan.batches.iter().flat_map(|batch| &batch.objects);
-    let compared = plan.touched.iter().map(|touched| &touched.object);
+/// Counts the requests for converting a batch. Excludes retries and requests for rejects.
+pub(super) fn of_batch(batch: &Batch, sources: &[Source], dataset: Option<&For>) -> Calls {
     let mut calls = Calls::NONE;
-    for object in converted.chain(compared) {
+    for object in &batch.objects {
         calls += read(object, &sources[object.source]);
     }
-    let Some(dataset) = dataset.filter(|each| each.dataset.target().is_remote()) else {
-        return calls;
-    };
-    let begins_uploads = dataset.dataset.target().begins_uploads();
-    calls += open(dataset) + CONFIRM;
-    for batch in &plan.batches {
-        calls += write(parquet(batch.bytes()), begins_uploads) + ENTRY;
+    match remote(dataset) {
+        Some(dataset) => {
+            let begins_uploads = dataset.dataset.target().begins_uploads();
+            calls + write(parquet(batch.bytes()), begins_uploads) + ENTRY
+        }
+        None => calls,
     }
-    // A single log entry records all touched objects in a partition.
-    let touched: BTreeSet<_> = plan.touched.iter().map(|touched| &touched.partition).collect();
-    calls + ENTRY * touched.len() as u64
+}
+
+/// Counts the requests that a conversion sends to the dataset, excluding those for batches. A single log entry records
+/// all touched objects in a partition.
+pub(super) fn of_dataset(dataset: Option<&For>, touched_partitions: u64) -> Calls {
+    remote(dataset)
+        .map_or(Calls::NONE, |dataset| open(dataset) + CONFIRM + ENTRY * touched_partitions)
+}
+
+fn remote<'a>(dataset: Option<&'a For<'a>>) -> Option<&'a For<'a>> {
+    dataset.filter(|each| each.dataset.target().is_remote())
 }
 
 /// Counts the requests for reading an object: one request, or one per range if the object is streamed.
-fn read(object: &Object, source: &Source) -> Calls {
+pub(super) fn read(object: &Object, source: &Source) -> Calls {
     let size = object.listed.size;
     let ranges = if size > MAX_WHOLE_GZIP { size.div_ceil(READ_BYTES) } else { 1 };
     Calls { get: if source.is_remote() { ranges } else { 0 }, ..Calls::NONE }

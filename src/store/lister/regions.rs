@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::store::lister::Look;
+use crate::store::lister::{Look, RankOf};
 use crate::store::source::KeyOf;
 
 /// Suffix that sorts after every key with the same prefix.
@@ -23,6 +23,8 @@ pub(super) struct Region {
     pub(super) seen: HashSet<u64>,
     /// Number of empty pages since the last non-empty one.
     pub(super) empty: u32,
+    /// The rank of the region, see [`RankOf`].
+    pub(super) rank: Option<String>,
 }
 
 /// Where a page of a sweep ends.
@@ -38,9 +40,12 @@ pub(super) enum End {
 #[derive(Debug)]
 pub(super) struct Regions {
     key_of: KeyOf,
+    rank_of: RankOf,
     /// Regions at or below the directory where keys begin (see [`KeyOf`]). The descent is probably cheaper there.
     likely: BTreeMap<(String, String), Region>,
     others: BTreeMap<(String, String), Region>,
+    /// Whether the store lists keys in order, so that a page determines which keys of its region can follow.
+    sorted: bool,
 }
 
 impl Region {
@@ -72,14 +77,18 @@ impl Region {
         (self.start().to_owned(), self.prefix.clone())
     }
 
+    fn order(&self) -> (&Option<String>, &str, &str) {
+        (&self.rank, self.start(), &self.prefix)
+    }
+
     fn holds(&self, key: &str) -> bool {
         key.starts_with(&self.prefix) && self.after.as_deref().is_none_or(|after| key > after)
     }
 }
 
 impl Regions {
-    pub(super) fn new(key_of: KeyOf) -> Self {
-        Self { key_of, likely: BTreeMap::new(), others: BTreeMap::new() }
+    pub(super) fn new(key_of: KeyOf, rank_of: RankOf, sorted: bool) -> Self {
+        Self { key_of, rank_of, likely: BTreeMap::new(), others: BTreeMap::new(), sorted }
     }
 
     fn of(&mut self, region: &Region) -> &mut BTreeMap<(String, String), Region> {
@@ -89,12 +98,14 @@ impl Regions {
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        self.likely.clear();
-        self.others.clear();
+    /// Removes all regions, because the store does not list keys in order.
+    pub(super) fn reset(&mut self) {
+        *self = Self::new(self.key_of, self.rank_of, false);
     }
 
-    pub(super) fn add(&mut self, region: Region) {
+    pub(super) fn add(&mut self, mut region: Region) {
+        let start = if self.sorted { region.start() } else { &region.prefix };
+        region.rank = (self.rank_of)(&region.prefix, start);
         self.of(&region).insert(region.key(), region);
     }
 
@@ -108,6 +119,21 @@ impl Regions {
     pub(super) fn first(&mut self) -> Option<Region> {
         let first = self.others.pop_first().or_else(|| self.likely.pop_first());
         first.map(|(_, region)| region)
+    }
+
+    /// Takes the region with the lowest rank.
+    pub(super) fn lowest(&mut self) -> Option<Region> {
+        let key = self.all().min_by_key(|region| region.order())?.key();
+        self.likely.remove(&key).or_else(|| self.others.remove(&key))
+    }
+
+    /// Returns the lowest rank of all regions.
+    pub(super) fn rank(&self) -> Option<&Option<String>> {
+        self.all().map(|region| &region.rank).min()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Region> {
+        self.likely.values().chain(self.others.values())
     }
 
     /// Returns the region that contains a key.
