@@ -345,7 +345,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         Some(self.sweep_from(region))
     }
 
-    /// Chooses the next request of a listing in order: for the region with the lowest rank.
+    /// Chooses the next request of a listing in order: for the region with the lowest rank, or where the last sweep ended.
     ///
     /// A sweep also lists the regions behind this one, so it is not combined with other requests. It is useful if the
     /// region is selected as a whole. Otherwise, its page may contain only objects that are not selected.
@@ -358,7 +358,13 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
     ) -> Option<Next> {
         let all = self.spent.descent + self.spent.sweep;
         let Ordered { in_flight, ahead, useless, .. } = self.ordered.as_mut()?;
-        let region = self.regions.lowest()?;
+        let found_ahead = ahead.values().sum::<u64>();
+        // A sweep that continues where the last one ended lists nothing twice.
+        let next = match &self.swept {
+            Some((end, _)) if !is_cheap && found_ahead < MAX_AHEAD => self.regions.from(end),
+            _ => None,
+        };
+        let region = next.or_else(|| self.regions.lowest())?;
         let is_useful = region.whole || *useless * USELESS_SWEEPS <= all;
         if self.sweeps && !is_cheap && is_useful {
             if running > 0 {
@@ -369,7 +375,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
             return Some(self.sweep_from(region));
         }
         let is_first = in_flight.keys().next().is_none_or(|first| region.rank <= *first);
-        let is_ahead = !is_first && ahead.values().sum::<u64>() >= MAX_AHEAD;
+        let is_ahead = !is_first && found_ahead >= MAX_AHEAD;
         if reserved || running >= window || is_ahead {
             self.regions.add(region);
             return None;

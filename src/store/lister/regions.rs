@@ -127,6 +127,16 @@ impl Regions {
         self.likely.remove(&key).or_else(|| self.others.remove(&key))
     }
 
+    /// Takes the first region that starts at a key or after it.
+    pub(super) fn from(&mut self, key: &str) -> Option<Region> {
+        let bound = (key.to_owned(), String::new());
+        let next = |regions: &BTreeMap<(String, String), Region>| {
+            regions.range(&bound..).next().map(|(at, _)| at.clone())
+        };
+        let first = next(&self.likely).into_iter().chain(next(&self.others)).min()?;
+        self.likely.remove(&first).or_else(|| self.others.remove(&first))
+    }
+
     /// Returns the lowest rank of all regions.
     pub(super) fn rank(&self) -> Option<&Option<String>> {
         self.all().map(|region| &region.rank).min()

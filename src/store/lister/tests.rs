@@ -236,7 +236,7 @@ fn count_in_order(
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// A listing in order takes at most a tenth more requests than one in any order.
+    /// A listing in order takes at most a tenth more requests than one in any order, besides those in flight.
     #[test]
     fn a_search_in_order_finds_each_object_once_with_few_requests(
         keys in prop_oneof![bucket(), trees()],
@@ -250,7 +250,7 @@ proptest! {
         let in_order = count_in_order(&mut bucket, &look, pages * page_size);
         // In the program, a listing starts in any order, with 20 pages.
         prop_assert!(
-            pages < 20 || 10 * in_order <= 11 * any_order + 40,
+            pages < 20 || 10 * in_order <= 11 * any_order + 10 * SLACK,
             "{} of {}", in_order, any_order
         );
     }
