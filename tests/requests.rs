@@ -1,17 +1,19 @@
 //! The number of concurrent reads from a bucket adapts to the work, never exceeds `--max-requests`, and decreases while
 //! the store throttles requests.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use alb2parquet::internals::store::{FileKey, Kind, Target, Writing};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::memory::{Memory, Reply, Request};
-use crate::server::command;
+use crate::server::{Server, command};
 use crate::support::{Run, good_lines, gzip, key_of, run_command};
 
 /// Returns small objects: `of_day` objects for each of `days` days.
@@ -121,9 +123,7 @@ fn more_requests_than_open_files_are_refused() {
 
 /// Returns whether a request writes the note about an upload.
 fn writes_note(request: &Request) -> bool {
-    request.method == "PUT"
-        && request.key.contains("_alb2parquet/staging/")
-        && request.key.contains(".json")
+    request.method == "PUT" && request.key.contains("staging/") && request.key.contains(".json")
 }
 
 #[test]
@@ -153,6 +153,25 @@ fn an_upload_sends_its_parts_while_its_note_is_written() {
         objects.keys().filter(|key| key.contains("_alb2parquet/staging/")).count()
     });
     assert_eq!(notes, 0);
+}
+
+#[test]
+fn an_upload_sends_at_most_one_part_before_its_note_is_written() {
+    let parts = Arc::new(AtomicUsize::new(0));
+    let sent = Arc::clone(&parts);
+    let refuse = move |request: &Request| {
+        let has_number = request.query.contains_key("partNumber");
+        sent.fetch_add(usize::from(has_number), Ordering::SeqCst);
+        let denied = "<Error><Code>AccessDenied</Code></Error>".to_owned();
+        if writes_note(request) { Reply::Other(403, denied) } else { Reply::Usual }
+    };
+    let memory = Memory::start([], refuse);
+    let server = Server { kind: Kind::S3, address: memory.address.clone() };
+    let target: Arc<dyn Target> = Arc::new(server.target("s3://lake"));
+    let mut writing = Writing::begin(&target, FileKey::parse("table/x.parquet").unwrap()).unwrap();
+    let error = writing.write_all(&vec![0; 40_000_000]).unwrap_err();
+    assert!(error.to_string().contains("staging/"), "{error}");
+    assert_eq!(parts.load(Ordering::SeqCst), 1);
 }
 
 #[test]

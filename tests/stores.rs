@@ -12,7 +12,7 @@ use alb2parquet::internals::encode::profile::Profile;
 use alb2parquet::internals::maintain::clean::clean;
 use alb2parquet::internals::redact::Agreement;
 use alb2parquet::internals::store::{
-    Bucket, Completed, Created, Disk, FileKey, Owner, Patience, Staged, StagedFile, Target,
+    Bucket, Completed, Created, Disk, FileKey, Kind, Owner, Patience, Staged, StagedFile, Target,
     TargetError, Writing, create_confirmed,
 };
 use async_trait::async_trait;
@@ -28,6 +28,7 @@ use object_store::{
 };
 use tempfile::TempDir;
 
+use crate::memory::{Memory, Reply};
 use crate::server::Server;
 
 /// Returns a target for a prefix in an in-memory bucket.
@@ -100,13 +101,17 @@ impl MultipartStore for Blocks {
     }
 }
 
-/// Runs a test on every kind of target, including a bucket on a server if one is available.
+/// Runs a test on every kind of target, including a bucket on another server if one is available.
 fn on_each(test: fn(&Arc<dyn Target>)) {
     let dir = TempDir::new().unwrap();
     let disk: Arc<dyn Target> = Arc::new(Disk::new(dir.path().join("not/there"), STAGING, "run"));
     test(&disk);
     test(&bucket());
     test(&blocks());
+    let memory = Memory::start([], |_| Reply::Usual);
+    let server = Server { kind: Kind::S3, address: memory.address.clone() };
+    let remote: Arc<dyn Target> = Arc::new(server.target("s3://lake"));
+    test(&remote);
     if let Some(server) = Server::known() {
         let bucket: Arc<dyn Target> = Arc::new(server.target(&server.new_bucket()));
         test(&bucket);
@@ -177,6 +182,7 @@ fn completing_a_staged_file_is_idempotent() {
         assert!(target.get("table/day=1/x.parquet").unwrap().unwrap() == bytes);
         abort(target, &file.staged);
         target.forget(&file.staged);
+        target.wait();
         assert_eq!(target.staged().unwrap().len(), 0);
         assert_eq!(target.size("table/day=1/x.parquet").unwrap(), Some(file.size));
         // Once its file has been deleted, a completed upload cannot be completed again.
@@ -231,14 +237,18 @@ fn unclaimed_files_leave_nothing_behind() {
             writing
         };
         drop(begin("alb_access_logs/x.parquet"));
+        target.wait();
         assert_eq!(target.staged().unwrap().len(), 0, "a dropped file leaves no note");
-        begin("alb_access_logs/y.parquet").keep();
+        let mut crashed = begin("alb_access_logs/y.parquet");
+        crashed.seal().unwrap();
+        crashed.keep();
         assert_eq!(target.staged().unwrap().len(), 1, "a crash leaves a staged file");
         // Some stores round modification times up to the next second.
         std::thread::sleep(Duration::from_millis(1100));
         let cleaned = clean(&dataset, Duration::ZERO).unwrap();
         assert_eq!((cleaned.removed.len(), cleaned.kept), (1, 0));
         assert!(cleaned.failures.is_empty(), "{:?}", cleaned.failures);
+        target.wait();
         assert_eq!(target.staged().unwrap().len(), 0);
         assert_eq!(keys(target, "alb_access_logs"), [""; 0]);
     });

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
 use crate::store::StoreError;
-use crate::store::client::{Client, io_error};
+use crate::store::client::Client;
 use crate::store::explain::{is_server_error, is_without_parts};
 use crate::store::file_key::FileKey;
 use crate::store::lister::{ListError, Pages, list_all};
@@ -366,16 +366,30 @@ impl Target for Bucket {
 }
 
 impl Uploading {
-    /// Sends a full part, or the last one. With a remote store, the next part is filled while this one is sent.
-    fn put_part(&mut self) -> Result<(), Error> {
-        let bytes = std::mem::replace(&mut self.part, Vec::with_capacity(PART_BYTES));
+    /// Waits until the note is written.
+    fn noted(&self) -> Result<(), TargetError> {
+        let note = self.bucket.note(&self.key, &self.id);
+        self.bucket.notes.written(&self.bucket.path(&note)).map_err(self.bucket.writing(&note))
+    }
+
+    /// Sends a full part, or the last one. With a remote store, the next part is filled while this one is sent. At most
+    /// one part is sent before the note is written, because `clean` does not find an upload without a note.
+    fn put_part(&mut self) -> Result<(), TargetError> {
         let number = self.parts.len() + self.sending.len();
+        if number > 0 {
+            self.noted()?;
+        }
+        let bytes = std::mem::replace(&mut self.part, Vec::with_capacity(PART_BYTES));
         let (uploads, path, id) = (self.bucket.uploads.clone(), self.path.clone(), self.id.clone());
         let bytes = PutPayload::from(bytes);
         let put =
             async move { renewing(|| uploads.0.put_part(&path, &id, number, bytes.clone())).await };
         match self.bucket.requests.runtime() {
-            None => self.parts.push(self.bucket.requests.wait(put)?.content_id),
+            None => {
+                let part =
+                    self.bucket.requests.wait(put).map_err(self.bucket.writing(&self.key))?;
+                self.parts.push(part.content_id);
+            }
             Some(runtime) => {
                 self.sending.push_back(runtime.spawn(put));
                 self.arrive(MAX_SENDING)?;
@@ -385,11 +399,12 @@ impl Uploading {
     }
 
     /// Waits until at most `limit` parts are still being sent.
-    fn arrive(&mut self, limit: usize) -> Result<(), Error> {
+    fn arrive(&mut self, limit: usize) -> Result<(), TargetError> {
         while self.sending.len() > limit
             && let Some(put) = self.sending.pop_front()
         {
-            self.parts.push(self.bucket.requests.wait(put)??.content_id);
+            let part = self.bucket.requests.wait(put).unwrap_or_else(|error| Err(error.into()));
+            self.parts.push(part.map_err(self.bucket.writing(&self.key))?.content_id);
         }
         Ok(())
     }
@@ -398,7 +413,7 @@ impl Uploading {
 impl Write for Uploading {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.part.len() == PART_BYTES {
-            self.put_part().map_err(io_error)?;
+            self.put_part().map_err(io::Error::other)?;
         }
         let taken = bytes.len().min(PART_BYTES - self.part.len());
         self.part.extend_from_slice(&bytes[..taken]);
@@ -418,10 +433,9 @@ impl Stage for Uploading {
 
     fn seal(&mut self) -> Result<(), TargetError> {
         if !self.part.is_empty() || self.parts.is_empty() && self.sending.is_empty() {
-            self.put_part().map_err(self.bucket.writing(&self.key))?;
+            self.put_part()?;
         }
-        self.arrive(0).map_err(self.bucket.writing(&self.key))?;
-        let note = self.bucket.note(&self.key, &self.id);
-        self.bucket.notes.written(&self.bucket.path(&note)).map_err(self.bucket.writing(&note))
+        self.arrive(0)?;
+        self.noted()
     }
 }

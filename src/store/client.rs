@@ -1,7 +1,6 @@
 //! Clients for object stores, configured by the environment and the user's settings.
 
 use std::env;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -301,11 +300,6 @@ fn is_plain_http(endpoint: Option<&str>) -> Result<bool, StoreError> {
         return Err(StoreError::Secret("an endpoint"));
     }
     Ok(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")))
-}
-
-/// Wraps a request error in an I/O error.
-pub(super) fn io_error(error: object_store::Error) -> io::Error {
-    io::Error::other(StoreError::Store(error))
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::store::StoreError;
 use crate::store::explain::{self, Cause, Refusal, summarize};
 use crate::store::file_key::{FileKey, FileName};
 use crate::util::hash::hex;
@@ -422,17 +421,18 @@ impl TargetError {
         }
     }
 
-    /// Returns the [`TargetError`] for the refusal that caused an error in a [`Writing`].
+    /// Returns the [`TargetError`] that caused an error in a [`Writing`].
     ///
     /// # Errors
     ///
-    /// Returns the error unchanged if it was not caused by a refusal.
+    /// Returns the error unchanged if it is an error of a disk that is not a refusal.
     pub fn of_writing(name: &str, error: io::Error) -> Result<Self, io::Error> {
-        let refusal = match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-            Some(StoreError::Store(error)) => Refusal::of_store(error),
-            _ => Refusal::of_disk(&error),
+        let error = match error.downcast() {
+            Ok(error) => return Ok(error),
+            Err(error) => error,
         };
         let (name, access) = (name.to_owned(), Access::Write);
+        let refusal = Refusal::of_disk(&error);
         refusal.map(|refusal| Self::Refused { name, access, refusal }).ok_or(error)
     }
 }
