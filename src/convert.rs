@@ -19,7 +19,7 @@ pub(crate) mod tally;
 pub(crate) mod touched;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -165,15 +165,15 @@ impl Conversion<'_> {
         started: Instant,
     ) -> Result<Tally, ConvertError> {
         let batches = mem::take(&mut plan.batches);
-        let plan = |convert: &mut dyn FnMut(Batch)| {
-            batches.into_iter().for_each(convert);
+        let plan = |convert: &mut dyn FnMut(Batch) -> Result<(), PlanError>| {
+            batches.into_iter().try_for_each(convert)?;
             Ok((plan, ()))
         };
         self.run_live(plan, ledger, started).map(|(tally, ())| tally)
     }
 
     /// Converts batches while they are planned. `plan` passes each batch to its argument, which waits while too many
-    /// batches are waiting to be converted. It returns everything about the plan except the batches, and any other
+    /// batches are waiting to be converted, and fails if the conversion has failed. It returns everything about the plan except the batches, and any other
     /// result, which is passed to the caller. It must plan with this ledger.
     ///
     /// # Errors
@@ -182,7 +182,10 @@ impl Conversion<'_> {
     /// error; they are counted in the tally.
     pub(crate) fn run_live<T: Send>(
         &self,
-        plan: impl FnOnce(&mut dyn FnMut(Batch)) -> Result<(Plan, T), PlanError> + Send,
+        plan: impl FnOnce(
+            &mut dyn FnMut(Batch) -> Result<(), PlanError>,
+        ) -> Result<(Plan, T), PlanError>
+        + Send,
         ledger: &Ledger,
         started: Instant,
     ) -> Result<(Tally, T), ConvertError> {
@@ -194,19 +197,22 @@ impl Conversion<'_> {
         let outcome = Mutex::new(Outcome::default());
         let planning = || {
             let _guard = queue.guard();
-            let (mut partitions, mut last) = (0, None);
+            // A partition with late objects comes twice.
+            let mut partitions = HashSet::new();
             let mut convert = |batch: Batch| {
-                partitions += u64::from(last.as_ref() != Some(&batch.partition));
-                last = Some(Arc::clone(&batch.partition));
+                partitions.insert(Arc::clone(&batch.partition));
                 self.observer.planned(&batch);
                 queue.add(batch);
+                // The rest of the plan is not needed, and may take long to list.
+                let has_failed = outcome.lock().expect("no holder panics").failed.is_some();
+                if has_failed { Err(PlanError::Interrupted) } else { Ok(()) }
             };
             let planned = plan(&mut convert);
             match &planned {
                 Ok(_) => queue.complete(),
                 Err(_) => queue.close(),
             }
-            planned.map(|(plan, other)| (plan, partitions, other))
+            planned.map(|(plan, other)| (plan, partitions.len() as u64, other))
         };
         let planned = thread::scope(|scope| {
             let planning = thread::Builder::new().spawn_scoped(scope, planning);
@@ -216,6 +222,7 @@ impl Conversion<'_> {
             Ok::<_, ConvertError>(planned)
         })?;
         let outcome = outcome.into_inner().expect("no holder panics");
+        // The caller counts the requests.
         self.dataset.target().wait();
         match self.dataset.confirm() {
             // If the dataset was replaced, other failures may merely be consequences, so report the replacement.

@@ -151,11 +151,6 @@ impl Plan {
             *self.skipped.entry(kind).or_default() += count;
         }
     }
-
-    /// Returns the number of partitions.
-    pub fn partitions(&self) -> usize {
-        self.batches.chunk_by(|a, b| a.partition == b.partition).count()
-    }
 }
 
 /// The objects that claims hold in a partition and in the partitions of the adjacent days.

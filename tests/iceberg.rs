@@ -5,14 +5,15 @@
 #[test]
 fn a_build_without_the_feature_explains_how_to_get_it() {
     let world = crate::support::World::with(crate::support::gzip(crate::support::good_lines(1)));
-    world.convert().expect(0);
-    let out = world.local_out();
-    let Some(out) = out else { return };
-    let args = ["iceberg", "publish", &out, "--catalog", "sql:sqlite:///catalog.db"];
-    let run = crate::support::run(&args).expect(3);
-    run.says(&["without the feature iceberg", "hint: install the program with `cargo install"]);
     let run = world.convert_with(&["--iceberg", "sql:sqlite:///catalog.db"]).expect(3);
     run.says(&["without the feature iceberg"]);
+    assert!(!world.out().exists(), "the conversion began");
+    world.convert().expect(0);
+    let out = world.out();
+    let out = out.to_str().unwrap();
+    let args = ["iceberg", "publish", out, "--catalog", "sql:sqlite:///catalog.db"];
+    let run = crate::support::run(&args).expect(3);
+    run.says(&["without the feature iceberg", "hint: install the program with `cargo install"]);
 }
 
 #[cfg(feature = "iceberg")]

@@ -256,17 +256,22 @@ fn conversion(
             "Resource": objects_arn(aws, &bucket, path.as_ref())?,
         }));
     }
+    statements.extend(of_keys(aws, keys)?);
+    Ok(statements)
+}
+
+/// Returns the statement that allows the use of KMS keys, if there are any.
+fn of_keys(aws: &str, keys: &[String]) -> Result<Option<Value>, PolicyError> {
     if let Some(key) = keys.iter().find(|key| !is_key(aws, key)) {
         return Err(PolicyError::Key { key: key.clone(), aws: aws.to_owned() });
     }
-    if !keys.is_empty() {
-        statements.push(json!({
+    Ok((!keys.is_empty()).then(|| {
+        json!({
             "Effect": "Allow",
             "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
             "Resource": keys,
-        }));
-    }
-    Ok(statements)
+        })
+    }))
 }
 
 /// Returns whether the text is the ARN of a single KMS key in the given AWS partition.

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::convert::running::Running;
 use crate::cli::hint::OfFlag;
-use crate::cli::iceberg::{AfterConversion, Result as Published};
+use crate::cli::iceberg::{AfterConversion, Outcome};
 use crate::cli::log;
 use crate::cli::metrics::Metrics;
 use crate::cli::options::{self, Layout, Profile, Stores, Wanted};
@@ -188,6 +188,7 @@ impl Convert {
         let rules = Rules::parse(&self.redact).map_err(|error| OfFlag::new("--redact", error))?;
         let redaction = Redaction::new(rules, resolve::redact_key()?.as_deref())?;
         self.max_requests.map_or(Ok(()), |requests| limits::check_files(requests.into()))?;
+        self.tables.check()?;
         if self.dry_run {
             return self.plan(&redaction, signals);
         }
@@ -223,7 +224,7 @@ impl Convert {
         progress.print_summary(&tally, self.max_rejects);
         let published = self.publish(&tally, &dataset, &network, &progress, signals);
         let printed = printed.and_then(|()| {
-            let tables = published.as_ref().ok().and_then(Option::as_ref).map(Published::json);
+            let tables = published.as_ref().ok().and_then(Option::as_ref).map(Outcome::json);
             if self.json { print_json(&metrics.summary(&tally, threads, tables)) } else { Ok(()) }
         });
         printed.map_err(|error| error.after(ended(&tally)))?;
@@ -241,7 +242,7 @@ impl Convert {
         network: &Network,
         progress: &Progress,
         signals: &Signals,
-    ) -> anyhow::Result<Option<Published>> {
+    ) -> anyhow::Result<Option<Outcome>> {
         if tally.interrupted {
             return Ok(None);
         }
@@ -318,7 +319,7 @@ fn ended(tally: &Tally) -> &'static str {
     }
 }
 
-fn exit_code(tally: &Tally, max_rejects: f64, tables: Option<&Published>) -> u8 {
+fn exit_code(tally: &Tally, max_rejects: f64, tables: Option<&Outcome>) -> u8 {
     if tally.objects.failed > 0 || !tally.failures.is_empty() {
         OBJECTS
     } else if plan::left_out(&tally.objects.skipped_by_kind) > 0 {
@@ -326,7 +327,7 @@ fn exit_code(tally: &Tally, max_rejects: f64, tables: Option<&Published>) -> u8 
     } else if tally.reject_share() > max_rejects {
         REJECTS
     } else {
-        tables.map_or(DONE, Published::exit_code)
+        tables.map_or(DONE, Outcome::exit_code)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::cli::iceberg::absent as publish;
 
 #[cfg(not(feature = "iceberg"))]
 pub(super) use crate::cli::iceberg::publish::NotBuilt;
-pub(super) use crate::cli::iceberg::publish::{Result, is_interruption, publish};
+pub(super) use crate::cli::iceberg::publish::{Outcome, is_interruption, publish};
 
 pub(super) const AFTER: &str = "\
 Exit codes:
@@ -33,8 +33,6 @@ Exit codes:
 Examples:
   alb2parquet iceberg publish lake --catalog sql:sqlite:////srv/catalog.db
   alb2parquet iceberg publish s3://my-lake/alb --catalog rest:https://catalog.example.com --namespace logs";
-
-const AFTER_PUBLISH: &str = AFTER;
 
 /// Flags of `convert` that publish the dataset after the conversion.
 #[derive(Debug, Args)]
@@ -66,7 +64,7 @@ pub(super) enum Iceberg {
 /// tables, and takes out those that `remove` has deleted. The command can be repeated, interrupted and run
 /// concurrently. See docs/iceberg.md.
 #[derive(Debug, Args)]
-#[command(after_help = AFTER_PUBLISH)]
+#[command(after_help = AFTER)]
 pub(super) struct Publish {
     /// Directory or URL of the dataset
     #[arg(value_name = "DATASET")]
@@ -129,6 +127,16 @@ pub(super) struct Tables<'a> {
 }
 
 impl AfterConversion {
+    /// Checks that this build can publish, before the conversion begins.
+    #[cfg_attr(feature = "iceberg", allow(clippy::unused_self, clippy::unnecessary_wraps))]
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        #[cfg(not(feature = "iceberg"))]
+        if self.iceberg.is_some() {
+            return Err(NotBuilt.into());
+        }
+        Ok(())
+    }
+
     /// Publishes the dataset if a catalog is specified.
     pub(super) fn publish(
         &self,
@@ -136,7 +144,7 @@ impl AfterConversion {
         dataset: &Dataset,
         network: &Network,
         signals: &Signals,
-    ) -> anyhow::Result<Option<Result>> {
+    ) -> anyhow::Result<Option<Outcome>> {
         let Some(catalog) = &self.iceberg else { return Ok(None) };
         let tables = Tables {
             out,
@@ -179,7 +187,7 @@ impl Publish {
     }
 }
 
-pub(super) fn catalog(text: &str) -> std::result::Result<CatalogName, String> {
+pub(super) fn catalog(text: &str) -> Result<CatalogName, String> {
     const MEANT: &str = "expected sql:sqlite:///PATH, rest:URL, glue or glue:ACCOUNT";
     if text == "glue" {
         return Ok(CatalogName::Glue(None));
@@ -202,7 +210,7 @@ pub(super) fn catalog(text: &str) -> std::result::Result<CatalogName, String> {
     }
 }
 
-pub(super) fn namespace(text: &str) -> std::result::Result<String, String> {
+pub(super) fn namespace(text: &str) -> Result<String, String> {
     let first = text.starts_with(|c: char| c.is_ascii_lowercase());
     let all = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if first && all {

@@ -1,6 +1,7 @@
 //! Progress of a conversion: bars on a terminal (otherwise, a line every 10 seconds), and log events.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -81,8 +82,6 @@ struct Planned {
     bytes: AtomicU64,
     objects: AtomicU64,
     partitions: AtomicU64,
-    /// Partition of the last batch.
-    last: Mutex<Option<Arc<Partition>>>,
     /// Number of objects to compare.
     compare: AtomicU64,
 }
@@ -136,12 +135,22 @@ impl Progress {
 
     /// Adds a batch to the work.
     pub(super) fn plan(&self, batch: &Batch) {
-        let Planned { bytes, objects, partitions, last, .. } = &self.state.planned;
-        *lock(&self.state.open).entry(Arc::clone(&batch.partition)).or_default() += 1;
+        let Planned { bytes, objects, partitions, .. } = &self.state.planned;
+        match lock(&self.state.open).entry(Arc::clone(&batch.partition)) {
+            Entry::Vacant(open) => {
+                open.insert(1);
+                partitions.fetch_add(1, Ordering::Relaxed);
+            }
+            Entry::Occupied(mut open) => {
+                // A partition without unpublished batches was counted as finished.
+                if *open.get() == 0 {
+                    self.state.partitions.fetch_sub(1, Ordering::Relaxed);
+                }
+                *open.get_mut() += 1;
+            }
+        }
         bytes.fetch_add(batch.bytes(), Ordering::Relaxed);
         objects.fetch_add(batch.objects.len() as u64, Ordering::Relaxed);
-        let last = lock(last).replace(Arc::clone(&batch.partition));
-        partitions.fetch_add(u64::from(last.as_ref() != Some(&batch.partition)), Ordering::Relaxed);
     }
 
     /// Returns the counter of compared objects, for the caller to increment.

@@ -47,7 +47,10 @@ impl Live<'_> {
     ///
     /// Fails if nothing can be listed, the claims cannot be read, an open claim cannot be finished, or the user interrupts
     /// the program before the first batch.
-    pub(crate) fn run(self, convert: &mut dyn FnMut(Batch)) -> Result<(Plan, Listing), PlanError> {
+    pub(crate) fn run(
+        self,
+        convert: &mut dyn FnMut(Batch) -> Result<(), PlanError>,
+    ) -> Result<(Plan, Listing), PlanError> {
         let Self { gathering, mut planner, comparison, watch } = self;
         let gathering = RefCell::new(gathering);
         let mut days = iter::from_fn(|| {
@@ -71,7 +74,7 @@ impl Live<'_> {
         let mut has_begun = false;
         let planned = planner.each_day(&mut days, |Planned { batches, touched }| {
             has_begun |= !batches.is_empty();
-            batches.into_iter().for_each(&mut *convert);
+            batches.into_iter().try_for_each(&mut *convert)?;
             waiting.extend(touched);
             if waiting.len() >= COMPARED_AT_ONCE { compare(&mut waiting) } else { Ok(()) }
         });

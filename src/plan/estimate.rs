@@ -5,7 +5,7 @@
 
 mod requests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -217,9 +217,8 @@ pub struct Estimation<'a> {
     touched: Amount,
     /// Partitions with touched objects.
     touched_partitions: BTreeSet<Arc<Partition>>,
-    /// Partition of the last batch.
-    last: Option<Arc<Partition>>,
-    partitions: u64,
+    /// Partitions with batches.
+    partitions: HashSet<Arc<Partition>>,
     batches: u64,
     bytes_out: u64,
     gzip_bytes: u64,
@@ -236,8 +235,7 @@ impl<'a> Estimation<'a> {
             to_convert: Survey::default(),
             touched: Amount::default(),
             touched_partitions: BTreeSet::new(),
-            last: None,
-            partitions: 0,
+            partitions: HashSet::new(),
             batches: 0,
             bytes_out: 0,
             gzip_bytes: 0,
@@ -255,8 +253,7 @@ impl<'a> Estimation<'a> {
         for batch in &planned.batches {
             self.to_convert.add(&batch.objects);
             self.batches += 1;
-            self.partitions += u64::from(self.last.as_ref() != Some(&batch.partition));
-            self.last = Some(Arc::clone(&batch.partition));
+            self.partitions.insert(Arc::clone(&batch.partition));
             self.gzip_bytes += batch.gzip_bytes();
             self.bytes_out += parquet(batch.gzip_bytes());
             self.requests += requests::of_batch(batch, self.sources, self.dataset.as_ref());
@@ -294,7 +291,7 @@ impl<'a> Estimation<'a> {
             to_convert: self.to_convert.amount(),
             archived,
             open_claims: dataset.map_or(0, |dataset| dataset.ledger.open_entries() as u64),
-            partitions: self.partitions,
+            partitions: self.partitions.len() as u64,
             load_balancers: of_balancers(self.selected, &self.to_convert),
             batches: self.batches,
             bytes_out: self.bytes_out,

@@ -332,9 +332,9 @@ impl<'a> Gathering<'a> {
                     self.partitions.insert(Arc::clone(&partition));
                     partition
                 });
-                let own = Position::of(&partition);
-                let position = Position { day: parsed.end_day, ..own.clone() };
-                let is_late = self.is_late(&key, &own);
+                let mut position = Position::of(&partition);
+                let is_late = self.is_late(&key, &position);
+                position.day = parsed.end_day;
                 let object = Object { partition, listed, source: index };
                 Some((position, Item::Object(object), is_late))
             }

@@ -16,7 +16,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -44,10 +43,6 @@ pub enum Look {
 pub(crate) const PAGE_FILES: u64 = 1000;
 /// Maximum number of directories listed concurrently.
 const MAX_LISTINGS: u64 = 16;
-/// Maximum number of consecutive empty pages. If a store returns more, the listing fails.
-const MAX_EMPTY: u32 = 100;
-/// Maximum key length in bytes, in any store.
-const MAX_KEY: usize = 1024;
 
 /// An object in a store's listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -583,76 +578,7 @@ enum Next {
     Sweep(Start),
 }
 
-impl Region {
-    /// Returns whether the keys and directories of a page are sorted and come after those of the previous pages.
-    fn is_in_order(&self, page: &Page) -> bool {
-        let after = self.after.as_deref().unwrap_or_default();
-        let keys = page.entries.iter().map(|entry| &entry.key);
-        keys.clone().is_sorted_by(|a, b| a < b)
-            && page.prefixes.is_sorted_by(|a, b| a < b)
-            && keys.chain(&page.prefixes).all(|name| name.as_str() > after || after.is_empty())
-    }
-
-    /// Rejects a page that is invalid or that would make the listing endless. After a valid page, shortens the region
-    /// to the keys after the page's last key or directory.
-    fn check(&mut self, page: Page) -> Result<Page, ListError> {
-        let problem = |problem: String| Err(ListError::Answer(problem));
-        let is_empty = page.entries.is_empty() && page.prefixes.is_empty();
-        self.empty = if is_empty { self.empty + 1 } else { 0 };
-        if self.empty > MAX_EMPTY {
-            return problem(format!("the store returned {MAX_EMPTY} empty pages in a row"));
-        }
-        if let Some(token) = &page.token
-            && !self.seen.insert(hash(&(0, token)))
-        {
-            return problem("the store repeats a continuation token".to_owned());
-        }
-        let mut names = page.entries.iter().map(|entry| &entry.key).chain(&page.prefixes);
-        if let Some(first) = names.next()
-            && !self.seen.insert(hash(&(1, first)))
-        {
-            return problem(format!("the store repeats the page that begins with \"{first}\""));
-        }
-        if let Some(entry) = page.entries.iter().find(|entry| !entry.key.starts_with(&self.prefix))
-        {
-            return problem(format!(
-                "the store lists \"{}\", which is not below the requested prefix",
-                entry.key
-            ));
-        }
-        for prefix in &page.prefixes {
-            let below = prefix.strip_prefix(&self.prefix).and_then(|rest| rest.strip_suffix('/'));
-            let is_below = below.is_some_and(|name| !name.contains('/'));
-            if !is_below || prefix.len() > MAX_KEY || self.whole {
-                return problem(format!("the store lists the invalid directory \"{prefix}\""));
-            }
-            if !self.seen.insert(hash(&(2, prefix))) {
-                return problem(format!("the store lists the directory \"{prefix}\" twice"));
-            }
-        }
-        let key = page.entries.iter().map(|entry| entry.key.clone()).max();
-        let directory = page.prefixes.iter().max().map(|prefix| regions::behind(prefix));
-        self.after = key.max(directory).max(self.after.take());
-        Ok(page)
-    }
-
-    fn ask(&self) -> Ask {
-        Ask {
-            prefix: self.prefix.clone(),
-            delimiter: !self.whole,
-            after: self.after.clone().filter(|_| self.token.is_none()),
-            token: self.token.clone(),
-        }
-    }
-}
-
 /// Returns the directory of a key, with a trailing slash.
 fn directory(key: &str) -> &str {
     key.rfind('/').map_or("", |slash| &key[..=slash])
-}
-
-fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }

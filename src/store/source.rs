@@ -4,8 +4,8 @@
 //! results are needed. Local files are opened on demand.
 
 mod delete;
+mod listed;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, Read};
 use std::iter;
@@ -34,14 +34,15 @@ use crate::store::raw::{Location, Raw};
 use crate::store::read::{Exact, Fetch, Ranges, Wanted};
 use crate::store::tree::{self, Visit, Walk};
 
+use crate::store::source::listed::Directories;
+
 pub(crate) use crate::store::source::delete::{Current, Deletion};
+pub(crate) use crate::store::source::listed::Listed;
 
 /// Maximum number of objects whose metadata is requested concurrently.
 const MAX_HEADS: usize = 64;
 /// Maximum number of listed objects to buffer.
 const MAX_FOUND: usize = 4096;
-/// Number of directories whose names listed objects share.
-const MAX_SHARED: usize = 4096;
 
 /// Finds the key in a path: for AWS logs, the part that starts at `AWSLogs/`. Returns `None` if the path contains no
 /// key.
@@ -83,50 +84,6 @@ enum Kept {
     Remote(Arc<dyn Pages>, Arc<Mutex<Option<Page>>>),
     /// Any other store, such as one in memory.
     Elsewhere,
-}
-
-/// An object in a listing. Millions may be in memory at once, so objects in the same directory share the directory's
-/// name.
-#[derive(Debug, Clone)]
-pub struct Listed {
-    /// Compressed size in bytes.
-    pub size: u64,
-    /// The key up to and including the last slash.
-    directory: Arc<str>,
-    /// The rest of the key, followed by the ETag.
-    text: Box<str>,
-    name_len: u32,
-    is_local: bool,
-}
-
-impl Listed {
-    /// Returns the key. It is relative to the source, or starts at the position that [`KeyOf`] finds.
-    pub fn key(&self) -> String {
-        format!("{}{}", self.directory, self.name())
-    }
-
-    /// Returns the part of the key after the last slash.
-    pub fn name(&self) -> &str {
-        &self.text[..self.name_len as usize]
-    }
-
-    /// Returns the listed ETag. The object's ETag must still be the same when the object is read.
-    pub(super) fn condition(&self) -> Option<&str> {
-        let e_tag = &self.text[self.name_len as usize..];
-        (!e_tag.is_empty()).then_some(e_tag)
-    }
-
-    /// Returns the part of the ETag that changes only when the object changes.
-    ///
-    /// The ETag of a local file begins with the inode number, which is omitted because it is not stable in mounted
-    /// buckets.
-    pub fn e_tag(&self) -> Option<&str> {
-        let e_tag = self.condition()?;
-        match e_tag.split_once('-') {
-            Some((_, time_and_size)) if self.is_local => Some(time_and_size.trim_matches('"')),
-            _ => Some(e_tag),
-        }
-    }
 }
 
 /// An object that is requested by name.
@@ -173,24 +130,6 @@ impl Pages for Counted {
 
     fn page_size(&self) -> u64 {
         self.pages.page_size()
-    }
-}
-
-/// The directories in a listing. Nearly always, each is stored once.
-#[derive(Default)]
-struct Directories(HashSet<Arc<str>>);
-
-impl Directories {
-    fn share(&mut self, directory: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(directory) {
-            return Arc::clone(known);
-        }
-        if self.0.len() == MAX_SHARED {
-            self.0.clear();
-        }
-        let directory: Arc<str> = directory.into();
-        self.0.insert(Arc::clone(&directory));
-        directory
     }
 }
 
@@ -351,14 +290,7 @@ impl Source {
     }
 
     fn listed(&self, entry: &Entry, directories: &mut Directories) -> Listed {
-        let (directory, name) = entry.key.split_at(entry.key.rfind('/').map_or(0, |at| at + 1));
-        let directory = match self.key_prefix.as_str() {
-            "" => directories.share(directory),
-            prefix => directories.share(&format!("{prefix}{directory}")),
-        };
-        let text = [name, entry.e_tag.as_deref().unwrap_or_default()].concat().into();
-        let (name_len, is_local) = (name.len() as u32, self.url.starts_with("file:"));
-        Listed { size: entry.size, directory, text, name_len, is_local }
+        directories.listed(entry, &self.key_prefix, self.url.starts_with("file:"))
     }
 
     /// Lists the objects in the directories that `look` selects. In a remote store, directories are listed

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::catalog::policy::{PolicyError, bucket_arn, document, in_s3, is_key, objects_arn};
+use crate::catalog::policy::{PolicyError, bucket_arn, document, in_s3, objects_arn, of_keys};
 use crate::store::Prefix;
 
 /// A database in the Glue Data Catalog.
@@ -66,16 +66,7 @@ pub(crate) fn iceberg(
             ],
         }));
     }
-    if let Some(key) = keys.iter().find(|key| !is_key(aws, key)) {
-        return Err(PolicyError::Key { key: key.clone(), aws: aws.to_owned() });
-    }
-    if !keys.is_empty() {
-        statements.push(json!({
-            "Effect": "Allow",
-            "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
-            "Resource": keys,
-        }));
-    }
+    statements.extend(of_keys(aws, keys)?);
     Ok(document(statements))
 }
 

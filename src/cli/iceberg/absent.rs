@@ -15,9 +15,9 @@ use crate::store::Network;
 pub(in crate::cli) struct NotBuilt;
 
 /// The result of a publication, which this build cannot produce.
-pub(in crate::cli) struct Result(Infallible);
+pub(in crate::cli) struct Outcome(Infallible);
 
-impl Result {
+impl Outcome {
     pub(in crate::cli) fn json(&self) -> Value {
         match self.0 {}
     }
@@ -41,7 +41,7 @@ pub(in crate::cli) fn publish(
     _dataset: &Dataset,
     _network: &Network,
     _signals: &Signals,
-) -> anyhow::Result<Result> {
+) -> anyhow::Result<Outcome> {
     Err(NotBuilt.into())
 }
 

@@ -23,7 +23,7 @@ use crate::store::Network;
 const TOKEN: &str = "ALB2PARQUET_ICEBERG_TOKEN";
 
 /// The result of a publication.
-pub(in crate::cli) struct Result(pub(in crate::cli) Publication);
+pub(in crate::cli) struct Outcome(pub(in crate::cli) Publication);
 
 /// Publishes a dataset as Iceberg tables.
 pub(in crate::cli) fn publish(
@@ -31,7 +31,7 @@ pub(in crate::cli) fn publish(
     dataset: &Dataset,
     network: &Network,
     signals: &Signals,
-) -> anyhow::Result<Result> {
+) -> anyhow::Result<Outcome> {
     let Some(out) = tables.out.to_str() else {
         bail!("the path of the dataset is not valid UTF-8")
     };
@@ -69,7 +69,7 @@ pub(in crate::cli) fn publish(
         },
         stop: signals.stop(),
     };
-    Ok(Result(publisher.publish()?))
+    Ok(Outcome(publisher.publish()?))
 }
 
 /// Returns the URL of a directory, as it appears in metadata files. Fails if engines could interpret the URL
@@ -86,7 +86,7 @@ fn url_of(directory: &str) -> anyhow::Result<String> {
     Ok(url.to_owned())
 }
 
-impl Result {
+impl Outcome {
     pub(in crate::cli) fn exit_code(&self) -> u8 {
         if self.0.is_complete() { DONE } else { OBJECTS }
     }

@@ -1,10 +1,15 @@
 //! Ranges of keys that have not been listed yet.
 
 use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::store::lister::{Look, RankOf};
+use crate::store::lister::{Ask, ListError, Look, Page, RankOf};
 use crate::store::source::KeyOf;
 
+/// Maximum number of consecutive empty pages. If a store returns more, the listing fails.
+const MAX_EMPTY: u32 = 100;
+/// Maximum key length in bytes, in any store.
+const MAX_KEY: usize = 1024;
 /// Suffix that sorts after every key with the same prefix.
 const LAST: char = '\u{10FFFF}';
 
@@ -83,6 +88,67 @@ impl Region {
 
     fn holds(&self, key: &str) -> bool {
         key.starts_with(&self.prefix) && self.after.as_deref().is_none_or(|after| key > after)
+    }
+
+    /// Returns whether the keys and directories of a page are sorted and come after those of the previous pages.
+    pub(super) fn is_in_order(&self, page: &Page) -> bool {
+        let after = self.after.as_deref().unwrap_or_default();
+        let keys = page.entries.iter().map(|entry| &entry.key);
+        keys.clone().is_sorted_by(|a, b| a < b)
+            && page.prefixes.is_sorted_by(|a, b| a < b)
+            && keys.chain(&page.prefixes).all(|name| name.as_str() > after || after.is_empty())
+    }
+
+    /// Rejects a page that is invalid or that would make the listing endless. After a valid page, shortens the region
+    /// to the keys after the page's last key or directory.
+    pub(super) fn check(&mut self, page: Page) -> Result<Page, ListError> {
+        let problem = |problem: String| Err(ListError::Answer(problem));
+        let is_empty = page.entries.is_empty() && page.prefixes.is_empty();
+        self.empty = if is_empty { self.empty + 1 } else { 0 };
+        if self.empty > MAX_EMPTY {
+            return problem(format!("the store returned {MAX_EMPTY} empty pages in a row"));
+        }
+        if let Some(token) = &page.token
+            && !self.seen.insert(hash(&(0, token)))
+        {
+            return problem("the store repeats a continuation token".to_owned());
+        }
+        let mut names = page.entries.iter().map(|entry| &entry.key).chain(&page.prefixes);
+        if let Some(first) = names.next()
+            && !self.seen.insert(hash(&(1, first)))
+        {
+            return problem(format!("the store repeats the page that begins with \"{first}\""));
+        }
+        if let Some(entry) = page.entries.iter().find(|entry| !entry.key.starts_with(&self.prefix))
+        {
+            return problem(format!(
+                "the store lists \"{}\", which is not below the requested prefix",
+                entry.key
+            ));
+        }
+        for prefix in &page.prefixes {
+            let below = prefix.strip_prefix(&self.prefix).and_then(|rest| rest.strip_suffix('/'));
+            let is_below = below.is_some_and(|name| !name.contains('/'));
+            if !is_below || prefix.len() > MAX_KEY || self.whole {
+                return problem(format!("the store lists the invalid directory \"{prefix}\""));
+            }
+            if !self.seen.insert(hash(&(2, prefix))) {
+                return problem(format!("the store lists the directory \"{prefix}\" twice"));
+            }
+        }
+        let key = page.entries.iter().map(|entry| entry.key.clone()).max();
+        let directory = page.prefixes.iter().max().map(|prefix| behind(prefix));
+        self.after = key.max(directory).max(self.after.take());
+        Ok(page)
+    }
+
+    pub(super) fn ask(&self) -> Ask {
+        Ask {
+            prefix: self.prefix.clone(),
+            delimiter: !self.whole,
+            after: self.after.clone().filter(|_| self.token.is_none()),
+            token: self.token.clone(),
+        }
     }
 }
 
@@ -212,4 +278,10 @@ pub(super) fn behind(directory: &str) -> String {
 pub(super) fn parents(directory: &str, above: usize) -> impl Iterator<Item = &str> {
     let slashes = directory.match_indices('/').map(|(slash, _)| slash);
     slashes.filter(move |slash| *slash >= above).map(|slash| &directory[..=slash])
+}
+
+pub(super) fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }

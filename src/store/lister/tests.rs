@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::store::lister::regions::hash;
 
 /// A store that responds like S3 and counts requests.
 #[derive(Debug)]

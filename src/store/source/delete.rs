@@ -8,7 +8,8 @@ use futures::stream;
 
 use crate::store::StoreError;
 use crate::store::bulk_delete::{Answer, BulkDelete, MAX_OBJECTS};
-use crate::store::source::{Directories, Kept, Listed, MAX_HEADS, Source};
+use crate::store::source::listed::Directories;
+use crate::store::source::{Kept, Listed, MAX_HEADS, Source};
 use crate::store::tree::{self, Removed};
 
 /// Pause before each attempt to delete objects.
