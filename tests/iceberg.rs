@@ -265,6 +265,19 @@ mod with_feature {
     }
 
     #[test]
+    fn a_conversion_begins_only_if_its_tables_can_be_published() {
+        let world = World::with(gzip(good_lines(1)));
+        let catalog = format!("sql:sqlite:///{}", world.path("absent/catalog.db").display());
+        let convert = |args: &[&str]| world.convert_with(args).expect(3);
+        convert(&["--iceberg", &catalog]).says(&["absent/catalog.db"]);
+        convert(&["--iceberg", "rest:http://127.0.0.1:1"]).says(&["127.0.0.1:1"]);
+        let catalog = format!("sql:sqlite:///{}", world.path("catalog.db").display());
+        convert(&["--iceberg", &catalog, "--iceberg-warehouse", "/srv/a b"]).says(&["' '"]);
+        assert!(!world.out().exists(), "a conversion began");
+        world.convert_with(&["--iceberg", &catalog]).expect(0);
+    }
+
+    #[test]
     fn invalid_arguments_give_one_error() {
         let lake = Lake::new();
         for catalog in ["lake.db", "sql:mysql://host", "rest:host", "glue:1"] {

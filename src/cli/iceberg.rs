@@ -21,7 +21,8 @@ use crate::cli::iceberg::absent as publish;
 
 #[cfg(not(feature = "iceberg"))]
 pub(super) use crate::cli::iceberg::publish::NotBuilt;
-pub(super) use crate::cli::iceberg::publish::{Outcome, is_interruption, publish};
+pub(super) use crate::cli::iceberg::publish::{Outcome, is_interruption};
+use crate::cli::iceberg::publish::{check, publish};
 
 pub(super) const AFTER: &str = "\
 Exit codes:
@@ -127,14 +128,9 @@ pub(super) struct Tables<'a> {
 }
 
 impl AfterConversion {
-    /// Checks that this build can publish, before the conversion begins.
-    #[cfg_attr(feature = "iceberg", allow(clippy::unused_self, clippy::unnecessary_wraps))]
-    pub(super) fn check(&self) -> anyhow::Result<()> {
-        #[cfg(not(feature = "iceberg"))]
-        if self.iceberg.is_some() {
-            return Err(NotBuilt.into());
-        }
-        Ok(())
+    /// Checks that the dataset can be published, before the conversion begins.
+    pub(super) fn check(&self, out: &Path, network: &Network) -> anyhow::Result<()> {
+        self.tables(out).map_or(Ok(()), |tables| check(&tables, network))
     }
 
     /// Publishes the dataset if a catalog is specified.
@@ -145,16 +141,19 @@ impl AfterConversion {
         network: &Network,
         signals: &Signals,
     ) -> anyhow::Result<Option<Outcome>> {
-        let Some(catalog) = &self.iceberg else { return Ok(None) };
-        let tables = Tables {
+        let tables = self.tables(out);
+        tables.map(|tables| publish(&tables, dataset, network, signals)).transpose()
+    }
+
+    fn tables<'a>(&'a self, out: &'a Path) -> Option<Tables<'a>> {
+        Some(Tables {
             out,
-            catalog,
+            catalog: self.iceberg.as_ref()?,
             warehouse: self.iceberg_warehouse.as_deref(),
             namespace: &self.iceberg_namespace,
             add_missing: false,
             dry_run: false,
-        };
-        publish(&tables, dataset, network, signals).map(Some)
+        })
     }
 }
 
