@@ -230,7 +230,7 @@ mod with_feature {
         fs::write(&damaged, &bytes).unwrap();
         let run = lake.publish(&[]).expect(2);
         run.says(&[
-            "warning: not published",
+            "warning: alb_access_logs: not added: ",
             damaged.file_name().unwrap().to_str().unwrap(),
             "footer",
         ]);

@@ -127,9 +127,12 @@ impl Outcome {
 
     /// Returns what could not be published, with the reasons.
     pub(in crate::cli) fn failures(&self) -> Vec<String> {
-        let of_tables = self.0.tables.iter().flat_map(|table| &table.failures);
-        let all = of_tables.chain(&self.0.unreadable);
-        all.map(|failure| format!("not published: {failure}")).collect()
+        let of_table = |table: &Published| {
+            let name = table.table.clone();
+            table.failures.clone().into_iter().map(move |failure| format!("{name}: {failure}"))
+        };
+        let unreadable = self.0.unreadable.iter().map(|why| format!("not published: {why}"));
+        self.0.tables.iter().flat_map(of_table).chain(unreadable).collect()
     }
 }
 
@@ -150,7 +153,8 @@ fn line(table: &Published, dry_run: bool) -> String {
         parts.push(format!("{} files {would}removed", HumanCount(table.removed_files)));
     }
     if parts.is_empty() {
-        parts.push(format!("up to date, {} files", HumanCount(table.files)));
+        let state = if table.failures.is_empty() { "up to date" } else { "unchanged" };
+        parts.push(format!("{state}, {} files", HumanCount(table.files)));
     }
     if table.foreign_files > 0 {
         parts.push(format!("{} files of other programs", HumanCount(table.foreign_files)));
