@@ -230,7 +230,7 @@ mod with_feature {
         fs::write(&damaged, &bytes).unwrap();
         let run = lake.publish(&[]).expect(2);
         run.says(&[
-            "warning: not published",
+            "warning: alb_access_logs: not added: ",
             damaged.file_name().unwrap().to_str().unwrap(),
             "footer",
         ]);
@@ -262,6 +262,19 @@ mod with_feature {
         }
         let args = ["iceberg", "publish", copy.to_str().unwrap(), "--catalog", &name];
         run(&args).expect(3).says(&["belongs to a copy of this dataset in file://"]);
+    }
+
+    #[test]
+    fn a_conversion_begins_only_if_its_tables_can_be_published() {
+        let world = World::with(gzip(good_lines(1)));
+        let catalog = format!("sql:sqlite:///{}", world.path("absent/catalog.db").display());
+        let convert = |args: &[&str]| world.convert_with(args).expect(3);
+        convert(&["--iceberg", &catalog]).says(&["absent/catalog.db"]);
+        convert(&["--iceberg", "rest:http://127.0.0.1:1"]).says(&["127.0.0.1:1"]);
+        let catalog = format!("sql:sqlite:///{}", world.path("catalog.db").display());
+        convert(&["--iceberg", &catalog, "--iceberg-warehouse", "/srv/a b"]).says(&["' '"]);
+        assert!(!world.out().exists(), "a conversion began");
+        world.convert_with(&["--iceberg", &catalog]).expect(0);
     }
 
     #[test]

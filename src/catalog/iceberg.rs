@@ -1,8 +1,8 @@
-//! Publishes a dataset as Iceberg tables: one for each log type, and one for rejects
+//! Publishes a dataset as Iceberg tables: one for each log type and for rejects, if they have files
 //! (<https://iceberg.apache.org/spec/>).
 //!
 //! The tables refer to the dataset's own files, so nothing is copied, and engines that read the files directly are not
-//! affected. After publishing, a table contains exactly the files of the claims that are done. Publishing compares the
+//! affected. After publishing, a table contains the files of all claims that are done. Publishing compares the
 //! claims with the table, and commits the difference as one snapshot. It can therefore run at any time, any number of
 //! times and concurrently, and it can be killed at any time.
 //!
@@ -11,10 +11,10 @@
 //!
 //! 1. Before files are removed from a table, their claims are read again. The table was loaded before that, so a file
 //!    that another publisher has just added is known to be in a claim.
-//! 2. After files are added to a table, their claims are read again. If `remove` has removed them in the meantime,
-//!    publishing continues.
-//! 3. A file is removed from a table only if a removed claim names it, or if it no longer exists. If claims are lost,
-//!    tables keep their files.
+//! 2. After files are added to a table, their claims are read again. If they have changed, the tables are compared
+//!    with them again.
+//! 3. A file is removed from a table only if a removed or aborted claim names it, or if it does not exist. If claims
+//!    are lost, tables keep their files.
 
 mod bounds;
 mod claimed_files;
@@ -53,7 +53,7 @@ use crate::util::threads;
 const MAX_CONFLICTS: u32 = 100;
 /// Maximum number of failed requests to the catalog per table.
 const MAX_ERRORS: u32 = 8;
-/// Pause before a commit is repeated.
+/// Half of the pause before a commit is repeated for the first time.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Number of files to read concurrently. It exceeds the number of cores, because the threads mostly wait for the store.
 const THREADS: usize = 16;
@@ -114,8 +114,8 @@ pub enum IcebergError {
     },
     /// Another program has changed which of the dataset's files are in a table.
     #[error(
-        "another program has removed files of this dataset from the table {table}, or added some: it contains {found} \
-         of them instead of {recorded}"
+        "another program has changed which files of this dataset the table {table} contains: {found} now, {recorded} \
+         after the last publication"
     )]
     Changed {
         /// Name of the table.
@@ -162,7 +162,7 @@ pub struct Publication {
     pub run: String,
     /// Number of claims that are done.
     pub claims: u64,
-    /// The tables that exist, or that have files.
+    /// The tables that were created, or that have files or failures.
     pub tables: Vec<Published>,
     /// Partitions with unreadable claims, with the reasons. Their files in the tables were left unchanged.
     pub unreadable: Vec<String>,
@@ -210,7 +210,7 @@ pub struct Options {
     /// Whether to publish even if another program has removed files of the dataset from a table. These files are added
     /// again.
     pub add_missing: bool,
-    /// Pause before a commit is repeated. It doubles with each further attempt.
+    /// Half of the pause before a commit is repeated for the first time. The pause doubles at most five times.
     pub pause: Duration,
     /// Number of claims, footers and manifests to read concurrently.
     pub threads: usize,

@@ -188,7 +188,6 @@ impl Convert {
         let rules = Rules::parse(&self.redact).map_err(|error| OfFlag::new("--redact", error))?;
         let redaction = Redaction::new(rules, resolve::redact_key()?.as_deref())?;
         self.max_requests.map_or(Ok(()), |requests| limits::check_files(requests.into()))?;
-        self.tables.check()?;
         if self.dry_run {
             return self.plan(&redaction, signals);
         }
@@ -196,6 +195,7 @@ impl Convert {
         let metrics = Metrics::begin();
         let network = resolve::network(&self.stores, progress.report_waiting())?;
         progress::watch(&network.traffic);
+        self.tables.check(&self.out, &network)?;
         let threads = match self.threads {
             Some(threads) => threads.into(),
             None => thread::available_parallelism().map_or(1, usize::from),

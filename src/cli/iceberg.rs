@@ -21,11 +21,12 @@ use crate::cli::iceberg::absent as publish;
 
 #[cfg(not(feature = "iceberg"))]
 pub(super) use crate::cli::iceberg::publish::NotBuilt;
-pub(super) use crate::cli::iceberg::publish::{Outcome, is_interruption, publish};
+pub(super) use crate::cli::iceberg::publish::{Outcome, is_interruption};
+use crate::cli::iceberg::publish::{check, publish};
 
 pub(super) const AFTER: &str = "\
 Exit codes:
-  0  the tables contain exactly the files of the dataset
+  0  every file of the dataset is in its table
   2  some files could not be published; each is listed
   3  fatal error: the dataset, the catalog or a table cannot be used
   130, 143  interrupted; the same command continues
@@ -39,11 +40,12 @@ Examples:
 pub(super) struct AfterConversion {
     /// Publish the dataset as Iceberg tables after the conversion, in this catalog
     ///
-    /// The value is that of --catalog of `iceberg publish`. See docs/iceberg.md.
+    /// Takes the same values as --catalog of `iceberg publish`. The conversion begins only if the catalog answers.
+    /// See docs/iceberg.md.
     #[arg(long, value_name = "CATALOG", value_parser = catalog, conflicts_with = "batches")]
     pub(super) iceberg: Option<CatalogName>,
 
-    /// URL of the directory for metadata of new Iceberg tables [default: _alb2parquet/iceberg in DATASET]
+    /// URL for metadata of new Iceberg tables [default: DATASET/_alb2parquet/iceberg]
     #[arg(long, value_name = "URL", requires = "iceberg")]
     pub(super) iceberg_warehouse: Option<String>,
 
@@ -59,9 +61,9 @@ pub(super) enum Iceberg {
 
 /// Publish a dataset as Iceberg tables
 ///
-/// Creates a table for each log type, and one for rejects. The tables refer to the files of the dataset: nothing is
-/// copied, and engines that read the files directly are not affected. Each run adds the files that are not yet in the
-/// tables, and takes out those that `remove` has deleted. The command can be repeated, interrupted and run
+/// Creates a table for each log type and for rejects, if they have files. The tables refer to the files of the dataset:
+/// nothing is copied, and engines that read the files directly are not affected. Each run adds the files that are not
+/// yet in the tables, and removes those that `remove` has deleted. The command can be repeated, interrupted and run
 /// concurrently. See docs/iceberg.md.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
@@ -79,7 +81,7 @@ pub(super) struct Publish {
     #[arg(long, value_name = "CATALOG", value_parser = catalog)]
     pub(super) catalog: CatalogName,
 
-    /// URL of the directory for metadata of new tables [default: _alb2parquet/iceberg in DATASET]
+    /// URL for metadata of new tables [default: DATASET/_alb2parquet/iceberg]
     #[arg(long, value_name = "URL")]
     pub(super) warehouse: Option<String>,
 
@@ -127,14 +129,9 @@ pub(super) struct Tables<'a> {
 }
 
 impl AfterConversion {
-    /// Checks that this build can publish, before the conversion begins.
-    #[cfg_attr(feature = "iceberg", allow(clippy::unused_self, clippy::unnecessary_wraps))]
-    pub(super) fn check(&self) -> anyhow::Result<()> {
-        #[cfg(not(feature = "iceberg"))]
-        if self.iceberg.is_some() {
-            return Err(NotBuilt.into());
-        }
-        Ok(())
+    /// Checks that the dataset can be published, before the conversion begins.
+    pub(super) fn check(&self, out: &Path, network: &Network) -> anyhow::Result<()> {
+        self.tables(out).map_or(Ok(()), |tables| check(&tables, network))
     }
 
     /// Publishes the dataset if a catalog is specified.
@@ -145,16 +142,19 @@ impl AfterConversion {
         network: &Network,
         signals: &Signals,
     ) -> anyhow::Result<Option<Outcome>> {
-        let Some(catalog) = &self.iceberg else { return Ok(None) };
-        let tables = Tables {
+        let tables = self.tables(out);
+        tables.map(|tables| publish(&tables, dataset, network, signals)).transpose()
+    }
+
+    fn tables<'a>(&'a self, out: &'a Path) -> Option<Tables<'a>> {
+        Some(Tables {
             out,
-            catalog,
+            catalog: self.iceberg.as_ref()?,
             warehouse: self.iceberg_warehouse.as_deref(),
             namespace: &self.iceberg_namespace,
             add_missing: false,
             dry_run: false,
-        };
-        publish(&tables, dataset, network, signals).map(Some)
+        })
     }
 }
 

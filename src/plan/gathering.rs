@@ -64,7 +64,7 @@ struct Stream<'a> {
     listed: u64,
     /// Whether the source is listed in the order of partitions, if it is large.
     is_ordered: bool,
-    /// Later objects come after this position. `None` if they can have any position.
+    /// Objects that are still to be listed are not before this position. `None` if they can have any position.
     reached: Option<Position>,
     /// Late objects. If the source is small, they are not treated differently from others.
     late: Late,
@@ -495,7 +495,7 @@ impl Listing {
     }
 }
 
-/// Returns the rank of a part of a directory for the listing of a source.
+/// Returns the rank of a directory's keys from `key` on.
 fn rank_of(directory: &str, key: &str) -> Option<String> {
     Position::from(directory, key).map(|position| position.rank())
 }

@@ -21,8 +21,8 @@ const OBJECTS_AHEAD: usize = 20_000;
 /// Cuts days into batches.
 ///
 /// A batch contains objects of one partition, with up to a given number of compressed bytes. A larger object becomes a
-/// separate batch. Batches are in the order of their accounts, regions, days, log types and objects. Objects that a
-/// claim holds are not planned.
+/// separate batch. Batches are in the order of the days received, then log types and objects. Objects that a claim
+/// holds are not planned.
 pub struct Planner<'a> {
     sources: &'a [Source],
     target_size: u64,

@@ -21,7 +21,7 @@ pub struct Day {
 /// Days that are not completely listed yet.
 ///
 /// All copies of an object have the same end time, and belong to the partition of the same day or the following day.
-/// Copies are therefore found among the objects of one end day.
+/// Copies therefore have the same *end day*, the day of their end time.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     days: BTreeMap<Position, Open>,
@@ -53,7 +53,8 @@ impl Window {
         days.is_some_and(|days| days.contains(day))
     }
 
-    /// Returns whether the first day is completely listed, given that no later object comes before `reached`.
+    /// Returns whether the first day is completely listed, given that the objects still to be listed are not
+    /// before `reached`.
     pub(super) fn is_complete(&self, reached: &Position) -> bool {
         self.days.first_key_value().is_some_and(|(position, _)| position.precedes(reached))
     }
@@ -72,8 +73,8 @@ impl Window {
         Some((position, open))
     }
 
-    /// Returns a day's partitions, given the objects with an end time on the day, without duplicate copies. Keeps those
-    /// that belong to the following day.
+    /// Returns a day, given its objects without copies, and those carried over from the day before. Carries over the
+    /// objects that belong to the next day.
     pub(super) fn day(
         &mut self,
         position: Position,

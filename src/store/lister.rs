@@ -112,13 +112,13 @@ impl ListError {
     }
 }
 
-/// Maximum number of objects that a listing in order requests before their turn.
+/// Maximum number of objects that a listing in order requests ahead of the first incomplete partition.
 const MAX_AHEAD: u64 = 50_000;
 /// In a listing in order, one in this many requests can be a sweep that finds mostly objects that are not selected.
 const USELESS_SWEEPS: u64 = 16;
 
-/// Returns the rank of the keys in a directory (the first argument) that are not less than a key (the second): a text
-/// that increases in the order in which objects are wanted. Returns `None` if the objects are wanted first.
+/// Returns the rank of the keys in a directory (the first argument) from a given key (the second) on: a string that sorts
+/// in the order of the listing. `None` sorts first.
 pub(crate) type RankOf = fn(&str, &str) -> Option<String>;
 
 /// A step of a listing.
@@ -434,7 +434,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
     }
 
     /// Restarts without a sweep, because the store does not list in key order or does not start at the requested key.
-    /// The receiver ignores objects that it has already received.
+    /// Objects that are found again count as copies.
     fn restart(&mut self) {
         (self.sorted, self.sweeps) = (false, false);
         self.regions.reset();

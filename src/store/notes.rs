@@ -1,7 +1,7 @@
 //! Notes about incomplete uploads, which `clean` reads.
 //!
-//! With a remote store, notes are written and deleted in the background, so that no batch waits for them: an upload
-//! sends its parts while its note is written.
+//! With a remote store, notes are written and deleted in the background: an upload sends its first part while its note
+//! is written. Later parts, and the claim, wait for the note.
 
 use std::collections::HashMap;
 use std::fmt;

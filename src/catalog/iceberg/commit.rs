@@ -22,8 +22,8 @@ use crate::dataset::file::PublishedFile;
 use crate::logs::key::Partition;
 use crate::store::FileKey;
 
-/// Number of data files per manifest. Their entries take up about four megabytes. Iceberg merges manifests that are
-/// smaller than eight (<https://iceberg.apache.org/docs/latest/configuration/>, `commit.manifest.target-size-bytes`).
+/// Number of data files per manifest. Their entries take up about 4 MB. Iceberg merges manifests that are smaller than
+/// 8 MB (<https://iceberg.apache.org/docs/latest/configuration/>, `commit.manifest.target-size-bytes`).
 const FILES_PER_MANIFEST: usize = 3000;
 
 /// Result of one attempt.
@@ -52,7 +52,7 @@ struct Plan {
     added: BTreeMap<String, Claimed>,
     /// Keys of the files to remove.
     removed: BTreeSet<String>,
-    /// Files that can be neither kept nor removed with certainty, with the reasons.
+    /// Files that could not be added or removed, with the reasons.
     failures: Vec<String>,
     schema: Option<Schema>,
 }
@@ -221,7 +221,9 @@ impl<'a> Attempt<'a> {
                 removed.insert(key);
             } else {
                 let file = dataset.target().name(&key);
-                failures.push(format!("{file} is in the table, but no claim accounts for it"));
+                failures.push(format!(
+                    "not removed: {file} exists, but no claim accounts for it: run `repair` and publish again"
+                ));
             }
         }
         let added = wanted.into_iter().filter(|(key, _)| !state.own.contains_key(key)).collect();
@@ -304,7 +306,7 @@ impl<'a> Attempt<'a> {
         self.unknown = is_changed.then_some((id, difference));
         let committed = catalog.commit(name, loaded, &change)?;
         if committed == Committed::Conflict {
-            // A server that repeats a commit after a lost response reports a conflict with this very commit.
+            // The conflict may be with this very commit, if a server repeated it. So `unknown` stays set.
             return Ok(Step::Conflict);
         }
         self.unknown = None;
@@ -337,7 +339,7 @@ impl<'a> Attempt<'a> {
                         written.own.insert(key);
                         entries.push(entry);
                     }
-                    Err(why) => failures.push(why),
+                    Err(why) => failures.push(format!("not added: {why}")),
                 }
             }
             if !entries.is_empty() {

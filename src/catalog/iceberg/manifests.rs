@@ -30,7 +30,7 @@ pub(super) struct Live {
     file_sequence_number: i64,
 }
 
-/// Where a new snapshot's files are stored.
+/// IDs of a new snapshot, and where its files are stored.
 #[derive(Clone, Copy)]
 pub(super) struct NewSnapshot<'a> {
     /// The stores.
@@ -45,7 +45,7 @@ pub(super) struct NewSnapshot<'a> {
     pub(super) sequence_number: i64,
 }
 
-/// Reads the manifests of a snapshot.
+/// Reads the manifest list of a snapshot.
 ///
 /// # Errors
 ///
@@ -57,7 +57,7 @@ pub(super) fn list(files: &Files, snapshot: &Snapshot) -> Result<Vec<ManifestFil
     Ok(list.detail(|| url.to_owned())?.consume_entries().into_iter().collect())
 }
 
-/// Returns whether a manifest lists data files, rather than deleted rows.
+/// Returns whether a manifest lists data files, rather than delete files.
 pub(super) fn has_data(manifest: &ManifestFile) -> bool {
     manifest.content == ManifestContentType::Data
 }

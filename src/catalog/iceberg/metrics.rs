@@ -47,7 +47,7 @@ impl Footer<'_> {
     ///
     /// # Errors
     ///
-    /// Returns the reason if the file has a column that the schema lacks, or if the footer contradicts itself.
+    /// Returns the reason if a column of the file is nested or not in the schema.
     pub(super) fn entry(
         &self,
         schema: &Schema,

@@ -1,4 +1,4 @@
-//! Catalogs: they store which metadata is the current metadata of a table.
+//! Catalogs, which record the current metadata of each table.
 
 use iceberg::spec::TableMetadata;
 use iceberg::{TableRequirement, TableUpdate};
@@ -73,7 +73,7 @@ pub trait Catalog: Send + Sync {
     ) -> Result<Committed, IcebergError>;
 }
 
-/// A catalog that stores the location of each table's metadata file, and compares it before it replaces it.
+/// A catalog that stores the location of each table's metadata file, and replaces it by compare-and-swap.
 pub trait Pointers: Send + Sync {
     /// Returns the location of a table's metadata, or `None` if the table does not exist.
     ///

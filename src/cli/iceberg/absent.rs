@@ -36,6 +36,11 @@ impl Outcome {
 }
 
 /// Fails, because this build cannot publish.
+pub(in crate::cli) fn check(_tables: &Tables, _network: &Network) -> anyhow::Result<()> {
+    Err(NotBuilt.into())
+}
+
+/// Fails, because this build cannot publish.
 pub(in crate::cli) fn publish(
     _tables: &Tables,
     _dataset: &Dataset,

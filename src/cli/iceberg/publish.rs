@@ -17,6 +17,7 @@ use crate::cli::iceberg::{CatalogName, Tables};
 use crate::cli::signals::Signals;
 use crate::cli::{DONE, OBJECTS};
 use crate::dataset::layout::Dataset;
+use crate::logs::schema::LogType;
 use crate::store::Network;
 
 /// Environment variable with the token for a REST catalog. It is not a flag, so that it appears in no process list.
@@ -25,6 +26,14 @@ const TOKEN: &str = "ALB2PARQUET_ICEBERG_TOKEN";
 /// The result of a publication.
 pub(in crate::cli) struct Outcome(pub(in crate::cli) Publication);
 
+/// Checks before a conversion that the catalog answers, and that the locations of the tables are unambiguous.
+pub(in crate::cli) fn check(tables: &Tables, network: &Network) -> anyhow::Result<()> {
+    locations(tables)?;
+    let files = Files::new(network, "");
+    open(tables, &files, network)?.load(&LogType::Access.table().name)?;
+    Ok(())
+}
+
 /// Publishes a dataset as Iceberg tables.
 pub(in crate::cli) fn publish(
     tables: &Tables,
@@ -32,30 +41,9 @@ pub(in crate::cli) fn publish(
     network: &Network,
     signals: &Signals,
 ) -> anyhow::Result<Outcome> {
-    let Some(out) = tables.out.to_str() else {
-        bail!("the path of the dataset is not valid UTF-8")
-    };
-    let root = url_of(out)?;
-    let warehouse = match tables.warehouse {
-        Some(warehouse) => url_of(warehouse)?,
-        None => format!("{root}/_alb2parquet/iceberg"),
-    };
+    let (root, warehouse) = locations(tables)?;
     let files = Files::new(network, dataset.run());
-    let catalog: Box<dyn Catalog> = match tables.catalog {
-        CatalogName::Sql { path, catalog } => {
-            let sql = Sql::open(path, catalog, tables.namespace, tables.dry_run)?;
-            Box::new(PointerCatalog::new(sql, &files))
-        }
-        CatalogName::Rest(url) => {
-            let token = env::var(TOKEN).ok().filter(|token| !token.is_empty());
-            let warehouse = tables.warehouse;
-            Box::new(Rest::open(url, token.as_deref(), warehouse, tables.namespace, network)?)
-        }
-        CatalogName::Glue(account) => {
-            let glue = Glue::open(account.as_deref(), tables.namespace, network)?;
-            Box::new(PointerCatalog::new(glue, &files))
-        }
-    };
+    let catalog = open(tables, &files, network)?;
     let publisher = Publisher {
         dataset,
         root: &root,
@@ -70,6 +58,41 @@ pub(in crate::cli) fn publish(
         stop: signals.stop(),
     };
     Ok(Outcome(publisher.publish()?))
+}
+
+/// Returns the URLs of the dataset and of the directory for metadata of new tables.
+fn locations(tables: &Tables) -> anyhow::Result<(String, String)> {
+    let Some(out) = tables.out.to_str() else {
+        bail!("the path of the dataset is not valid UTF-8")
+    };
+    let root = url_of(out)?;
+    let warehouse = match tables.warehouse {
+        Some(warehouse) => url_of(warehouse)?,
+        None => format!("{root}/_alb2parquet/iceberg"),
+    };
+    Ok((root, warehouse))
+}
+
+fn open<'a>(
+    tables: &Tables,
+    files: &'a Files,
+    network: &Network,
+) -> anyhow::Result<Box<dyn Catalog + 'a>> {
+    Ok(match tables.catalog {
+        CatalogName::Sql { path, catalog } => {
+            let sql = Sql::open(path, catalog, tables.namespace, tables.dry_run)?;
+            Box::new(PointerCatalog::new(sql, files))
+        }
+        CatalogName::Rest(url) => {
+            let token = env::var(TOKEN).ok().filter(|token| !token.is_empty());
+            let warehouse = tables.warehouse;
+            Box::new(Rest::open(url, token.as_deref(), warehouse, tables.namespace, network)?)
+        }
+        CatalogName::Glue(account) => {
+            let glue = Glue::open(account.as_deref(), tables.namespace, network)?;
+            Box::new(PointerCatalog::new(glue, files))
+        }
+    })
 }
 
 /// Returns the URL of a directory, as it appears in metadata files. Fails if engines could interpret the URL
@@ -104,9 +127,12 @@ impl Outcome {
 
     /// Returns what could not be published, with the reasons.
     pub(in crate::cli) fn failures(&self) -> Vec<String> {
-        let of_tables = self.0.tables.iter().flat_map(|table| &table.failures);
-        let all = of_tables.chain(&self.0.unreadable);
-        all.map(|failure| format!("not published: {failure}")).collect()
+        let of_table = |table: &Published| {
+            let name = table.table.clone();
+            table.failures.clone().into_iter().map(move |failure| format!("{name}: {failure}"))
+        };
+        let unreadable = self.0.unreadable.iter().map(|why| format!("not published: {why}"));
+        self.0.tables.iter().flat_map(of_table).chain(unreadable).collect()
     }
 }
 
@@ -127,7 +153,8 @@ fn line(table: &Published, dry_run: bool) -> String {
         parts.push(format!("{} files {would}removed", HumanCount(table.removed_files)));
     }
     if parts.is_empty() {
-        parts.push(format!("up to date, {} files", HumanCount(table.files)));
+        let state = if table.failures.is_empty() { "up to date" } else { "unchanged" };
+        parts.push(format!("{state}, {} files", HumanCount(table.files)));
     }
     if table.foreign_files > 0 {
         parts.push(format!("{} files of other programs", HumanCount(table.foreign_files)));

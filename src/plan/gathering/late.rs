@@ -16,7 +16,7 @@ use crate::store::{Listed, StoreError};
 #[derive(Default)]
 pub(super) struct Late(BTreeMap<Position, Vec<Item>>);
 
-/// The objects that were yielded and the files that were counted before the late objects with the same identities.
+/// Objects and files with the identities of late objects, which were processed earlier.
 #[derive(Default)]
 struct Again {
     /// Objects, by identity.
@@ -83,8 +83,7 @@ impl Gathering<'_> {
                     }
                     (Some(_), Item::Ending(..)) => self.listing.skip(SIDECAR, &listed.key()),
                     (None, _) if is_unknown => {
-                        let why = "is in the directory of a later day, and its own day cannot be listed again to \
-                                   find copies of it; nothing is converted";
+                        let why = "is in the directory of a later day, and a listing to find copies of it failed";
                         self.listing.failures.push(Failure::new(listed.key(), why));
                     }
                     (None, _) => item.add(self.window.of(position.clone())),
