@@ -26,11 +26,10 @@ class Skipped(Exception):
     """A reader cannot run here."""
 
 
-def all_of(catalog, namespace, only):
-    """Returns the readers whose names contain any of these parts. The first one is always pyiceberg."""
+def all_of(catalog, namespace):
+    """Returns pyiceberg, and the readers that find the tables with it."""
     pyiceberg = PyIceberg(catalog, namespace)
-    others = [Polars(pyiceberg), DuckDb(pyiceberg), Chdb(pyiceberg)]
-    return [pyiceberg, *(other for other in others if any(part in other.name for part in only))]
+    return [pyiceberg, Polars(pyiceberg), DuckDb(pyiceberg), Chdb(pyiceberg)]
 
 
 def properties(catalog):
@@ -72,6 +71,11 @@ class PyIceberg:
 
     def checksums(self, table):
         return of_arrow(self.arrow(table))
+
+    @staticmethod
+    def choose(filters, _):
+        """Returns the filters that it runs."""
+        return filters
 
     def count(self, table, operator, name, value):
         """Returns the number of rows that match a filter."""

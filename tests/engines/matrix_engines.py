@@ -202,11 +202,10 @@ class Iceberg(Java):
         return [pathlib.Path(scratch, "tables")]
 
 
-def iceberg(version, spark="3.5.7"):
-    libraries = (f"org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:{version}", f"org.apache.spark:spark-sql_2.12:{spark}")
-    return Iceberg(
-        f"Iceberg (Spark {spark})", version, VECTORIZED, program="ReadIceberg", libraries=libraries, sources=("ReadSpark",)
-    )
+def iceberg(version, spark="3.5.7", scala="2.12", program="ReadIceberg"):
+    runtime = f"iceberg-spark-runtime-{spark.rpartition('.')[0]}_{scala}"
+    libraries = (f"org.apache.iceberg:{runtime}:{version}", f"org.apache.spark:spark-sql_{scala}:{spark}")
+    return Iceberg(f"Iceberg (Spark {spark})", version, VECTORIZED, program=program, libraries=libraries, sources=("ReadSpark",))
 
 
 # Go, JavaScript and Python.
@@ -295,15 +294,7 @@ class Trino(Engine):
             text = adapters.ddl(program, place, table, "trino", "--no-projection", "--name", name)
             server.run(text.replace("timestamp(3)", "timestamp(6)").replace("file://", f"{scheme}://"))
             types = checksums.schemas()[table] | {column: "string" for column in self.partition}
-            selected = ", ".join(
-                f'CAST("{column}" AS varchar)' if kind == "timestamp" else f'"{column}"' for column, kind in types.items()
-            )
-            rows = server.query(f"SELECT {selected} FROM {name}").rows
-            columns = dict(zip(types, zip(*rows))) if rows else {column: [] for column in types}
-            for column, kind in types.items():
-                if kind == "timestamp":
-                    columns[column] = [checksums.micros(value) for value in columns[column]]
-            checked = checksums.of_columns(columns, outside=self.partition)
+            checked = trino.read_checksums(server, name, types, outside=self.partition)
             return found | {"rows": checked.rows, "sum": checked.sum, "columns": checked.columns}
         except trino.TrinoError as error:
             return found | {"error": str(error)}

@@ -13,6 +13,8 @@ import subprocess
 import time
 import urllib.request
 
+import checksums
+
 MEMORY = "1500M"
 STARTUP_SECONDS = 900
 NODE_SECONDS = 60
@@ -20,6 +22,8 @@ NODE_SECONDS = 60
 
 # The first tested version with native file systems instead of Hadoop's.
 NATIVE_FILES = 483
+# Properties of a catalog that reads local files with a native file system.
+NATIVE_LOCAL = {"fs.native-local.enabled": "true", "local.location": "/"}
 # JVM options for Trino on Java 25.
 MODERN = [
     "--add-modules", "jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED",
@@ -29,17 +33,17 @@ MODERN = [
 
 def version_of(installation):
     """Returns the Trino version that `scripts/trino` assembled in a directory."""
-    return int((pathlib.Path(installation) / "version").read_text())
+    return int((pathlib.Path(installation) / "version").read_text().split()[0])
 
 
 def local_files(installation, directory):
-    """Returns the properties of a catalog for local files, and its URL scheme."""
+    """Returns the properties of a Hive catalog for local files, and its URL scheme."""
     properties = {"connector.name": "hive", "hive.metastore": "file"}
     scheme = "file"
     if version_of(installation) >= NATIVE_FILES:
         # With native file systems, a table at file:/// appears empty instead of causing an error.
         scheme = "local"
-        properties |= {"fs.native-local.enabled": "true", "local.location": "/"}
+        properties |= NATIVE_LOCAL
     return properties | {"hive.metastore.catalog.dir": f"{scheme}://{directory}/metastore"}, scheme
 
 
@@ -57,7 +61,7 @@ class Answer:
 
 
 class Server:
-    """A server that runs until it is closed. `catalogs` maps catalog names to properties of the Hive connector."""
+    """A server that runs until it is closed. `catalogs` maps catalog names to properties of their connectors."""
 
     def __init__(self, installation, directory, catalogs):
         self.directory, installation = pathlib.Path(directory), pathlib.Path(installation).resolve()
@@ -73,8 +77,10 @@ class Server:
             "-cp", f"{installation}/classes/server:{installation}/lib/*",
             "Launcher", str(version_of(installation)),
         ]
-        # The server loads plugins from its working directory.
-        (self.directory / "plugin").symlink_to(installation / "plugin")
+        # The server loads all plugins in its working directory. It starts faster with only those that it needs.
+        (self.directory / "plugin").mkdir()
+        for connector in {properties["connector.name"] for properties in catalogs.values()}:
+            (self.directory / "plugin" / connector).symlink_to(installation / "plugin" / connector)
         self.log = (self.directory / "server.log").open("w")
         self.process = subprocess.Popen(
             command, cwd=self.directory, stdout=self.log, stderr=subprocess.STDOUT
@@ -174,6 +180,21 @@ class Server:
         for statement in script.split(";\n"):
             if statement.strip():
                 self.query(statement, **session)
+
+
+def read_checksums(server, table, types, outside, **session):
+    """Returns the checksums of a table's columns. `types` maps their names to their types."""
+    # The protocol has times only as text, and with three digits unless they are cast.
+    selected = ", ".join(
+        f'CAST(CAST("{name}" AS timestamp(6)) AS varchar)' if kind == "timestamp" else f'"{name}"'
+        for name, kind in types.items()
+    )
+    rows = server.query(f"SELECT {selected} FROM {table}", **session).rows
+    columns = dict(zip(types, zip(*rows))) if rows else {name: [] for name in types}
+    for name, kind in types.items():
+        if kind == "timestamp":
+            columns[name] = [checksums.micros(value) for value in columns[name]]
+    return checksums.of_columns(columns, outside)
 
 
 READERS = {
