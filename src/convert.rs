@@ -173,8 +173,8 @@ impl Conversion<'_> {
     }
 
     /// Converts batches while they are planned. `plan` passes each batch to its argument, which waits while too many
-    /// batches are waiting to be converted, and fails if the conversion has failed. It returns everything about the plan except the batches, and any other
-    /// result, which is passed to the caller. It must plan with this ledger.
+    /// batches are waiting to be converted, and fails if the conversion has failed. `plan` returns everything about the
+    /// plan except the batches, and any other result, which is passed to the caller. It must plan with this ledger.
     ///
     /// # Errors
     ///

@@ -2,9 +2,9 @@
 //! (<https://iceberg.apache.org/spec/>).
 //!
 //! The tables refer to the dataset's own files, so nothing is copied, and engines that read the files directly are not
-//! affected. After publishing, a table contains the files of all claims that are done. Publishing compares the
-//! claims with the table, and commits the difference as one snapshot. It can therefore run at any time, any number of
-//! times and concurrently, and it can be killed at any time.
+//! affected. After publishing, a table contains the files of all claims that are done. Publishing compares the claims
+//! with the table, and commits the difference as one snapshot. It can therefore run at any time, any number of times and
+//! concurrently, and it can be killed at any time.
 //!
 //! Each commit applies only if the table has not changed since it was loaded. Three rules make concurrent conversions
 //! and removals safe:
@@ -53,12 +53,12 @@ use crate::util::threads;
 const MAX_CONFLICTS: u32 = 100;
 /// Maximum number of failed requests to the catalog per table.
 const MAX_ERRORS: u32 = 8;
-/// Half of the pause before a commit is repeated for the first time.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Pause before a commit is repeated for the first time.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Number of files to read concurrently. It exceeds the number of cores, because the threads mostly wait for the store.
 const THREADS: usize = 16;
 /// The pause before a commit is repeated doubles this many times.
-const DOUBLINGS: u32 = 5;
+const DOUBLINGS: u32 = 4;
 
 /// Why a dataset cannot be published.
 #[derive(Debug, thiserror::Error)]
@@ -210,7 +210,8 @@ pub struct Options {
     /// Whether to publish even if another program has removed files of the dataset from a table. These files are added
     /// again.
     pub add_missing: bool,
-    /// Half of the pause before a commit is repeated for the first time. The pause doubles at most five times.
+    /// Pause before a commit is repeated for the first time. The pause doubles with each further attempt, at most four
+    /// times.
     pub pause: Duration,
     /// Number of claims, footers and manifests to read concurrently.
     pub threads: usize,
@@ -311,7 +312,7 @@ impl Publisher<'_> {
                 Err(error) if error.is_transient() && errors < MAX_ERRORS => errors += 1,
                 Err(error) => return Err(error),
             }
-            let doublings = (conflicts + errors).min(DOUBLINGS);
+            let doublings = (conflicts + errors - 1).min(DOUBLINGS);
             thread::sleep(self.options.pause * 2_u32.pow(doublings));
         }
     }

@@ -32,9 +32,8 @@ use crate::store::network::{Network, Requests, Traffic, renewing};
 use crate::store::place::{Place, Prefix};
 use crate::store::raw::{Location, Raw};
 use crate::store::read::{Exact, Fetch, Ranges, Wanted};
-use crate::store::tree::{self, Visit, Walk};
-
 use crate::store::source::listed::Directories;
+use crate::store::tree::{self, Visit, Walk};
 
 pub(crate) use crate::store::source::delete::{Current, Deletion};
 pub(crate) use crate::store::source::listed::Listed;

@@ -126,7 +126,7 @@ def tables_of(places):
 
 
 def compare_all(readers, places):
-    """Compares all values of all tables. Takes out the readers that cannot run here."""
+    """Compares all values of all tables. Removes the readers that cannot run here."""
     expected = tables_of(places)
     for reader in list(readers):
         for table, sums in expected.items():
@@ -159,12 +159,12 @@ def filter_randomly(pyiceberg, readers, places):
         filters = filters_of(pyiceberg.arrow(table), random.Random(table))
         for reader in readers:
             began = time.monotonic()
-            chosen = reader.choose(filters, random.Random(f"{reader.name} {table}"))
-            for operator, name, value, expected in chosen:
+            selected = reader.choose(filters, random.Random(f"{reader.name} {table}"))
+            for operator, name, value, expected in selected:
                 found = reader.count(table, operator, name, value)
                 if found != expected:
                     check(f"{reader.name}: {table}: {name} {operator} {value}", False, f"{found} rows instead of {expected}")
-            check(f"{reader.name}: {table}: {len(chosen)} filters [{time.monotonic() - began:.1f} s]", len(chosen) > 0)
+            check(f"{reader.name}: {table}: {len(selected)} filters [{time.monotonic() - began:.1f} s]", len(selected) > 0)
 
 
 def filters_of(rows, choose):

@@ -23,7 +23,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Returns the key. It is relative to the source, or starts at the position that [`KeyOf`](crate::store::source::KeyOf) finds.
+    /// Returns the key. It is relative to the source, or starts at the position that the source's `KeyOf` finds.
     pub fn key(&self) -> String {
         format!("{}{}", self.directory, self.name())
     }
