@@ -646,12 +646,23 @@ impl Observer for Silent {
 
 /// Runs the real conversion on the same store.
 fn convert(world: &World, run: &str) -> anyhow::Result<Tally> {
+    convert_arranged(world, run, 1000, |_| ())
+}
+
+/// Runs the real conversion with batches of the given size in compressed bytes, after `arrange` has reordered them.
+fn convert_arranged(
+    world: &World,
+    run: &str,
+    target_size: u64,
+    arrange: impl FnOnce(&mut Vec<Batch>),
+) -> anyhow::Result<Tally> {
     let (dead, stop) = (Arc::default(), AtomicBool::new(false));
     let dataset = world.dataset(0, run.to_owned(), &dead)?;
     let sources = [Source::over(Arc::new(world.store(0, true, &dead)), "memory://source")];
     let listing = Listing::take(&sources, &Selection::default(), &stop)?;
     let ledger = Ledger::open(&dataset)?;
-    let mut plan = Plan::make(listing, &sources, 1000, &ledger, &AtomicBool::new(false))?;
+    let mut plan = Plan::make(listing, &sources, target_size, &ledger, &AtomicBool::new(false))?;
+    arrange(&mut plan.batches);
     let touched = mem::take(&mut plan.touched);
     let compared = comparison(&sources, &ledger, &stop).run(touched)?;
     plan.skip(TOUCHED, compared.equal.objects);
@@ -667,6 +678,27 @@ fn convert(world: &World, run: &str) -> anyhow::Result<Tally> {
         stop: &stop,
     };
     Ok(conversion.run(plan, &ledger, Instant::now())?)
+}
+
+#[test]
+fn a_partition_counts_once_even_if_its_batches_are_not_adjacent() {
+    let world = World::new(Random::new(1));
+    for number in 0..2 {
+        for day in DAYS {
+            put(&world.scheduler.state().source, &key_on(day, number), gzip(good_lines(3)));
+        }
+    }
+    world.scheduler.start(1);
+    let converted = convert_arranged(&world, "first", 1, |batches| {
+        assert_eq!(batches.len(), 2 * DAYS.len());
+        let (first, second) =
+            mem::take(batches).into_iter().enumerate().partition(|(n, _)| n % 2 == 0);
+        let halves: [Vec<(usize, Batch)>; 2] = [first, second];
+        *batches = halves.into_iter().flatten().map(|(_, batch)| batch).collect();
+    });
+    let converted = converted.unwrap();
+    assert_eq!(converted.objects.converted, 2 * DAYS.len() as u64);
+    assert_eq!(converted.partitions, DAYS.len() as u64);
 }
 
 #[test]
