@@ -11,7 +11,7 @@
 //! the whole window once per latency, so the window grows by the factor [`MARGIN`] or more per round until the workers
 //! or the network are saturated. `latency` is the latency of an idle network, as in BBR congestion control. If it
 //! included queueing, the window would grow without limit on a saturated network. Therefore, the lowest mean is kept.
-//! If no round confirms it for [`STALE`] seconds, it is measured again in one round with a quarter of the window.
+//! If no round confirms it for [`STALE`] seconds, it is measured again in one round with a third of the window.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -34,7 +34,7 @@ const CONFIRMED: f64 = 1.25;
 /// Seconds without confirmation after which the latency is measured again.
 const STALE: f64 = 10.0;
 /// Divisor of the window while the latency is measured again.
-const PROBE: f64 = 4.0;
+const PROBE: f64 = 3.0;
 /// Minimum number of latencies in a mean.
 const SAMPLES: u32 = 4;
 

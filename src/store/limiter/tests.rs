@@ -262,9 +262,9 @@ impl Simulation {
 /// Asserts that the workers are busy for 95 % of the time that the network allows.
 fn check(world: &World) {
     let mut simulation = Simulation::new(world.clone());
-    // Workers that take few objects must be observed for longer.
-    let time = if world.size < 1 << 20 { 1.5 } else { 5.0 };
-    let warm = time + 20.0 * world.latency;
+    // Workers that take few objects must be observed for longer: from one measurement of the latency to the next.
+    let (warm, time) = if world.size < 1 << 20 { (1.5, 1.5) } else { (5.0, 10.0) };
+    let warm = warm + 20.0 * world.latency;
     let first = simulation.run_until(warm);
     let then = simulation.run_until(warm + time);
     let busy = then.busy / world.bound();
@@ -312,6 +312,18 @@ proptest! {
         let demand = world.rate_of_worker() * workers as f64 * world.unit() as f64;
         check(&World { bandwidth: demand * share_of_demand, ..world });
     }
+}
+
+#[test]
+fn workers_are_busy_while_the_latency_is_measured_again() {
+    // A window that includes all queueing of this network takes more than a latency to drain.
+    let world = World { bandwidth: 323e6, ..World::new(4, 0.182, 1_136_911) };
+    check(&world);
+    let world = World { bandwidth: 17e6, ..World::new(2, 0.2, 100 << 10) };
+    let mut simulation = Simulation::new(world.clone());
+    simulation.run_until(5.0);
+    let seen = simulation.run_until(45.0);
+    assert!(seen.busy > 0.95 * world.bound(), "{seen:?}");
 }
 
 #[test]
