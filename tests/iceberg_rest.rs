@@ -61,7 +61,7 @@ fn tokens_of(catalog: &RestCatalog) -> usize {
     catalog.received().iter().filter(|request| request.is_for_token()).count()
 }
 
-/// Returns the token that the catalog issued last, or `None` before the first.
+/// Returns whether a request lacks the token that the catalog issued last. Records the token that it is about to issue.
 fn is_refused(request: &Request, expected: &Mutex<String>) -> bool {
     if request.is_for_token() {
         *expected.lock().unwrap() = format!("Bearer token-{}", request.number);
@@ -190,7 +190,7 @@ fn refused_credentials_are_reported_without_the_secret() {
         });
         let run = publish(&world, &catalog.url, &[GRANT]).expect(3);
         run.says(&["no token from", "/v1/oauth/tokens: status", expected]);
-        // Nothing but the configuration was requested.
+        // Only the configuration was requested.
         assert_eq!(authorizations(&catalog), [None]);
     }
 }
@@ -242,13 +242,13 @@ fn invalid_responses_are_refused() {
     let token = |text: &str| json!({ "access_token": text, "token_type": "bearer" }).to_string();
     for (body, expected) in [
         (page.to_owned(), "not a token"),
-        (token("a")[..20].to_owned(), "not a token"),
+        (token("opaque")[..20].to_owned(), "not a token"),
         ("{}".to_owned(), "not a token"),
         ("[]".to_owned(), "not a token"),
-        (json!({ "access_token": "a", "expires_in": -1 }).to_string(), "not a token"),
+        (json!({ "access_token": "opaque", "expires_in": -1 }).to_string(), "not a token"),
         (token("a\nb"), "invalid characters"),
         (token(""), "invalid characters"),
-        (json!({ "access_token": "a", "token_type": "mac" }).to_string(), "type \"mac\""),
+        (json!({ "access_token": "opaque", "token_type": "mac" }).to_string(), "type \"mac\""),
     ] {
         let catalog = RestCatalog::start(move |request| {
             if request.is_for_token() { Reply::Other(200, body.clone()) } else { Reply::Usual }

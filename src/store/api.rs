@@ -6,7 +6,6 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, LOCATION};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use object_store::aws::AwsAuthorizer;
 use object_store::client::{HttpClient, HttpError, HttpRequest};
-use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 use crate::store::StoreError;
 use crate::store::api_client::{self, is_too_large};
@@ -16,11 +15,7 @@ use crate::store::network::{Connector, Network, Requests};
 use crate::store::oauth2::{Grant, Tokens, bearer};
 use crate::store::raw::Signer;
 use crate::store::secret::{Secret, Sent};
-use crate::store::url::{self, UNRESERVED};
-
-/// Characters that are percent-encoded in the path of a canonical request
-/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
-const CANONICAL: AsciiSet = UNRESERVED.remove(b'/');
+use crate::store::url;
 
 /// An HTTP API that exchanges JSON.
 #[derive(Debug)]
@@ -284,18 +279,9 @@ impl Api {
                 if let Some(token) = &credential.token {
                     self.sent.add(token);
                 }
-                // `AwsAuthorizer` uses the path as it is, as S3 requires. All other services encode it again.
-                let uri = request.uri().clone();
-                let path = utf8_percent_encode(uri.path(), &CANONICAL).to_string();
-                let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-                let mut parts = uri.clone().into_parts();
-                let canonical = format!("{path}{query}").parse();
-                parts.path_and_query = Some(canonical.map_err(ApiError::permanent)?);
-                *request.uri_mut() = Uri::from_parts(parts).map_err(ApiError::permanent)?;
                 AwsAuthorizer::new(&credential, service, &signer.region)
                     .try_authorize(&mut request, None)
                     .map_err(ApiError::permanent)?;
-                *request.uri_mut() = uri;
             }
         }
         Ok(request)
