@@ -219,7 +219,7 @@ impl Api {
     /// Fails if there is no response, or no token for the request. The request may have taken effect nevertheless.
     pub(crate) fn send(
         &self,
-        method: Method,
+        method: &Method,
         path: &str,
         headers: &[(&'static str, &str)],
         body: &[u8],

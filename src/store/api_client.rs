@@ -44,7 +44,7 @@ pub(super) fn connect() -> Result<HttpClient, reqwest::Error> {
 
 /// Returns whether a response was too large.
 pub(super) fn is_too_large(error: &HttpError) -> bool {
-    error.source().is_some_and(|source| source.is::<TooLarge>())
+    error.source().is_some_and(<dyn Error>::is::<TooLarge>)
 }
 
 #[derive(Debug)]

@@ -73,7 +73,7 @@ impl Rest {
         if rest.api.takes_token_endpoint() {
             rest.find_token_endpoint(&path)?;
         }
-        let config: Config = match rest.send(Method::GET, &path, None)? {
+        let config: Config = match rest.send(&Method::GET, &path, None)? {
             Reply::Found(config) => config,
             Reply::Absent | Reply::Conflict => Config::default(),
         };
@@ -98,7 +98,7 @@ impl Rest {
     /// Sends a request, and parses the response.
     fn send<T: DeserializeOwned>(
         &self,
-        method: Method,
+        method: &Method,
         path: &str,
         body: Option<&Value>,
     ) -> Result<Reply<T>, IcebergError> {
@@ -160,7 +160,7 @@ enum Reply<T> {
 
 impl Catalog for Rest {
     fn load(&self, table: &str) -> Result<Option<Loaded>, IcebergError> {
-        let reply = self.send::<Table>(Method::GET, &self.table(table), None)?;
+        let reply = self.send::<Table>(&Method::GET, &self.table(table), None)?;
         let Reply::Found(Table { metadata_location, metadata }) = reply else { return Ok(None) };
         let location = metadata_location.unwrap_or_default();
         Ok(Some(Loaded { metadata, pointer: Pointer { location, version: None } }))
@@ -169,7 +169,7 @@ impl Catalog for Rest {
     fn create(&self, table: &str, metadata: &TableMetadata) -> Result<Committed, IcebergError> {
         let namespace = json!({ "namespace": [self.namespace], "properties": {} });
         // A conflict means that the namespace exists.
-        self.send::<Value>(Method::POST, &self.above, Some(&namespace))?;
+        self.send::<Value>(&Method::POST, &self.above, Some(&namespace))?;
         let body = json!({
             "name": table,
             "location": metadata.location(),
@@ -180,7 +180,7 @@ impl Catalog for Rest {
             "properties": metadata.properties(),
         });
         let path = format!("{}/tables", self.path);
-        match self.send::<Value>(Method::POST, &path, Some(&body))? {
+        match self.send::<Value>(&Method::POST, &path, Some(&body))? {
             Reply::Found(_) => Ok(Committed::Changed),
             Reply::Conflict => Ok(Committed::Conflict),
             Reply::Absent => Err(self.lost()),
@@ -198,7 +198,7 @@ impl Catalog for Rest {
             "requirements": change.requirements,
             "updates": change.updates,
         });
-        match self.send::<Value>(Method::POST, &self.table(table), Some(&body))? {
+        match self.send::<Value>(&Method::POST, &self.table(table), Some(&body))? {
             Reply::Found(_) => Ok(Committed::Changed),
             Reply::Conflict => Ok(Committed::Conflict),
             Reply::Absent => Err(self.lost()),
