@@ -22,8 +22,11 @@ const ENCODED: &str = "top%20secret%2F%2B%26";
 const TOKEN: (&str, &str) = ("ALB2PARQUET_ICEBERG_TOKEN", "token-of-the-user");
 const GRANT: (&str, &str) = ("ALB2PARQUET_ICEBERG_CREDENTIAL", CREDENTIAL);
 const SERVER: &str = "ALB2PARQUET_ICEBERG_OAUTH2_SERVER_URI";
-/// The headers that authorize requests.
+/// The header that authorizes requests.
 const AUTHORIZATION: &str = "authorization";
+
+/// Names and values of environment variables.
+type Variables<'a> = &'a [(&'a str, &'a str)];
 
 /// Returns a dataset with one file.
 fn lake() -> World {
@@ -34,7 +37,7 @@ fn lake() -> World {
 }
 
 /// Publishes a dataset. The environment contains only these variables with settings for catalogs or AWS.
-fn publish(world: &World, catalog: &str, variables: &[(&str, &str)]) -> Run {
+fn publish(world: &World, catalog: &str, variables: Variables) -> Run {
     let (out, catalog) = (world.out(), format!("rest:{catalog}"));
     let out = out.to_str().unwrap();
     let args = ["iceberg", "publish", out, "--catalog", &catalog, "--json"];
@@ -205,7 +208,7 @@ fn a_server_cannot_make_the_program_print_secrets() {
         ("AWS_SECRET_ACCESS_KEY", "aws-secret"),
         ("AWS_SESSION_TOKEN", "session-token"),
     ];
-    let ways: [&[(&str, &str)]; 3] = [&[GRANT], &[TOKEN], &aws];
+    let ways: [Variables; 3] = [&[GRANT], &[TOKEN], &aws];
     for status in [200, 302, 400, 401, 403, 500] {
         for variables in ways {
             for open in [0, 1] {
@@ -444,7 +447,7 @@ fn contradictory_settings_are_refused_before_anything_is_sent_or_changed() {
     let catalog = RestCatalog::start(|_| Reply::Usual);
     let before = tree(&world.out());
     let name = ("ALB2PARQUET_ICEBERG_SIGNING_NAME", "glue");
-    let cases: [(&[(&str, &str)], &[&str]); 8] = [
+    let cases: [(Variables, &[&str]); 8] = [
         (&[TOKEN, GRANT], &[TOKEN.0, GRANT.0, "not with both"]),
         (&[TOKEN, name], &[TOKEN.0, "AWS credentials"]),
         (&[GRANT, name], &[GRANT.0, "AWS credentials"]),

@@ -165,12 +165,8 @@ mod tests {
     const GLUE: &str = "https://glue.eu-west-1.amazonaws.com/iceberg";
     const OTHER: &str = "https://catalog.example.org";
 
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
-    }
-
-    fn secret() -> Option<Secret> {
-        Some(Secret::new("topsecret"))
+    fn secret() -> Secret {
+        Secret::new("topsecret")
     }
 
     fn refusal(settings: Settings, url: &str, warehouse: Option<&str>) -> String {
@@ -181,25 +177,30 @@ mod tests {
     fn access_follows_from_the_variables_and_the_host() {
         let access = |settings: Settings, url| settings.access(url, Some("123456789012")).unwrap();
         assert_eq!(access(Settings::default(), OTHER), Access::Anonymous);
-        let token = Settings { token: secret(), ..Settings::default() };
+        let token = Settings { token: Some(secret()), ..Settings::default() };
         assert_eq!(access(token, OTHER), Access::Token(Secret::new("topsecret")));
         let grant = |scope: &str, server: Option<&str>| {
             let (scope, server) = (scope.to_owned(), server.map(ToOwned::to_owned));
             Access::Credential(Grant { credential: Secret::new("topsecret"), scope, server })
         };
-        let credential = || Settings { credential: secret(), ..Settings::default() };
+        let credential = || Settings { credential: Some(secret()), ..Settings::default() };
         assert_eq!(access(credential(), OTHER), grant("catalog", None));
         let server = "https://login.example.org/token";
-        let all = Settings { scope: some("a b"), server: some(server), ..credential() };
+        let all = Settings {
+            scope: Some("a b".to_owned()),
+            server: Some(server.to_owned()),
+            ..credential()
+        };
         assert_eq!(access(all, OTHER), grant("a b", Some(server)));
         let signed = |service: &str, region: Option<&str>| Access::Signed {
             service: service.to_owned(),
             region: region.map(ToOwned::to_owned),
         };
         assert_eq!(access(Settings::default(), GLUE), signed("glue", Some("eu-west-1")));
-        let name = || Settings { signing_name: some("execute-api"), ..Settings::default() };
+        let name =
+            || Settings { signing_name: Some("execute-api".to_owned()), ..Settings::default() };
         assert_eq!(access(name(), OTHER), signed("execute-api", None));
-        let region = Settings { signing_region: some("eu-west-2"), ..name() };
+        let region = Settings { signing_region: Some("eu-west-2".to_owned()), ..name() };
         assert_eq!(access(region, OTHER), signed("execute-api", Some("eu-west-2")));
         let ec2 = "https://ec2.eu-west-1.amazonaws.com";
         assert_eq!(access(Settings::default(), ec2), Access::Anonymous);
@@ -207,21 +208,23 @@ mod tests {
 
     #[test]
     fn contradictory_variables_are_refused_without_their_values() {
-        let both = Settings { token: secret(), credential: secret(), ..Settings::default() };
+        let both =
+            Settings { token: Some(secret()), credential: Some(secret()), ..Settings::default() };
         let why = refusal(both, OTHER, None);
         assert!(why.contains(TOKEN) && why.contains(CREDENTIAL) && !why.contains("topsecret"));
         for settings in [
-            Settings { token: secret(), ..Settings::default() },
-            Settings { credential: secret(), ..Settings::default() },
+            Settings { token: Some(secret()), ..Settings::default() },
+            Settings { credential: Some(secret()), ..Settings::default() },
         ] {
             let why = refusal(settings, GLUE, Some("123456789012"));
             assert!(why.contains("AWS credentials") && !why.contains("topsecret"), "{why}");
         }
-        let scope = Settings { scope: some("a"), token: secret(), ..Settings::default() };
+        let scope =
+            Settings { scope: Some("a".to_owned()), token: Some(secret()), ..Settings::default() };
         assert!(refusal(scope, OTHER, None).contains(SCOPE));
-        let server = Settings { server: some(OTHER), ..Settings::default() };
+        let server = Settings { server: Some(OTHER.to_owned()), ..Settings::default() };
         assert!(refusal(server, OTHER, None).contains(SERVER));
-        let region = Settings { signing_region: some("a"), ..Settings::default() };
+        let region = Settings { signing_region: Some("a".to_owned()), ..Settings::default() };
         assert!(refusal(region, OTHER, None).contains(SIGNING_REGION));
     }
 
@@ -236,7 +239,7 @@ mod tests {
         for (url, warehouse) in buckets {
             assert!(refusal(Settings::default(), url, warehouse).contains("table bucket"), "{url}");
         }
-        let name = Settings { signing_name: some("s3tables"), ..Settings::default() };
+        let name = Settings { signing_name: Some("s3tables".to_owned()), ..Settings::default() };
         assert!(refusal(name, OTHER, None).contains("table bucket"));
         assert!(refusal(Settings::default(), GLUE, None).contains("?warehouse=ACCOUNT"));
     }
