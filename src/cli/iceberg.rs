@@ -81,7 +81,7 @@ pub(super) struct Publish {
     /// slash, so an absolute path begins with a fourth. Its catalog is named default; append ?catalog=NAME for another
     /// name. rest:URL is an Iceberg REST catalog; append ?warehouse=NAME to select one of the server's warehouses.
     /// ALB2PARQUET_ICEBERG_TOKEN can contain a bearer token, or ALB2PARQUET_ICEBERG_CREDENTIAL the credentials of an
-    /// OAuth2 client (ID:SECRET). Requests to https://glue.REGION.amazonaws.com/iceberg are signed with AWS credentials;
+    /// OAuth2 client (ID:SECRET). Requests to the host glue.REGION.amazonaws.com are signed with AWS credentials;
     /// its warehouse is the account ID. glue is the AWS Glue Data Catalog of the configured region, glue:ACCOUNT that
     /// of another account.
     #[arg(long, value_name = "CATALOG", value_parser = catalog)]
