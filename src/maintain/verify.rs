@@ -157,7 +157,13 @@ impl Checked {
         self.with_rejects.append(other.with_rejects);
     }
 
-    fn report(&mut self, kind: &'static str, name: impl Into<String>, problem: &str, remedy: Remedy) {
+    fn report(
+        &mut self,
+        kind: &'static str,
+        name: impl Into<String>,
+        problem: &str,
+        remedy: Remedy,
+    ) {
         self.report.findings.push(Finding::new(kind, name, problem, remedy));
     }
 

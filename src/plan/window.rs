@@ -84,7 +84,7 @@ impl Window {
         let is_own = |object: &Object| object.partition.day == position.day;
         let (own, next): (Vec<_>, Vec<_>) = objects.into_iter().partition(is_own);
         if !next.is_empty() {
-            self.of(position.next_day()).carried = next;
+            self.of(position.next_day()).carried.extend(next);
         }
         let mut objects = carried;
         objects.extend(own);

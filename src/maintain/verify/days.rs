@@ -80,10 +80,12 @@ impl<'a> Days<'a> {
             match gathering.next_day()? {
                 Some(day) if self.reached.as_ref() >= Some(&day.position) => self.late.push(day),
                 listed @ Some(_) => self.listed = listed,
-                None => self.listing = self.gathering.take().map_or_else(
-                    || Ok(Listing::default()),
-                    Gathering::end,
-                )?,
+                None => {
+                    self.listing = self
+                        .gathering
+                        .take()
+                        .map_or_else(|| Ok(Listing::default()), Gathering::end)?
+                }
             }
         }
         Ok(())

@@ -31,7 +31,8 @@ impl Verification<'_> {
                 // `compare_rows` compares the object's rows later.
                 Change::Touched if self.read_data.is_some() => {}
                 Change::Touched => {
-                    let problem = "has a new ETag or time since the conversion; its content was not compared";
+                    let problem =
+                        "has a new ETag or time since the conversion; its content was not compared";
                     findings.push(Finding::new("touched", url, problem, Remedy::Compare));
                 }
             }
@@ -47,8 +48,7 @@ impl Verification<'_> {
     ) {
         let name = |claims: &Claims, held: &HeldObject| claims.log.name(self.dataset, held.claim);
         let mut report = |held: &HeldObject, first: String, second: String| {
-            let (url, problem) =
-                (held.url(), format!("is claimed twice, by {first} and {second}"));
+            let (url, problem) = (held.url(), format!("is claimed twice, by {first} and {second}"));
             let finding = Finding::new("claimed_twice", url, &problem, Remedy::Remove);
             checked.report.findings.push(finding);
         };
