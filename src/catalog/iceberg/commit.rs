@@ -221,9 +221,7 @@ impl<'a> Attempt<'a> {
                 removed.insert(key);
             } else {
                 let file = dataset.target().name(&key);
-                failures.push(format!(
-                    "not removed: {file} exists, but no claim accounts for it: run `repair` and publish again"
-                ));
+                failures.push(format!("not removed: {file} exists, but no claim accounts for it"));
             }
         }
         let added = wanted.into_iter().filter(|(key, _)| !state.own.contains_key(key)).collect();
