@@ -253,17 +253,24 @@ impl Verification<'_> {
         let mut all = Vec::new();
         for claims in around.day.partitions.iter().filter(|claims| claims.is_selected) {
             let active: Vec<ActiveClaim> = claims.active(self.dataset).collect();
-            active.iter().for_each(|active| self.count_retired(active, around, &mut checked));
+            for active in &active {
+                self.count_retired(active, around, &mut checked);
+                if !is_late {
+                    count(active, &mut checked);
+                }
+            }
             if !is_late {
                 self.find_claimed_twice(around, claims, &mut checked);
                 self.find_unfinished(claims, &mut checked);
-                active.iter().for_each(|active| count(active, &mut checked));
             }
             all.extend(active);
         }
-        let check = |active: &ActiveClaim| match is_late {
-            false => self.check(active, around, sample),
-            true => self.check_late(active, around, sample),
+        let check = |active: &ActiveClaim| {
+            if is_late {
+                self.check_late(active, around, sample)
+            } else {
+                self.check(active, around, sample)
+            }
         };
         let results: Result<Vec<_>, _> = all.par_iter().map(check).collect();
         results?.into_iter().for_each(|result| checked.add(result));

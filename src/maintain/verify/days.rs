@@ -84,7 +84,7 @@ impl<'a> Days<'a> {
                     self.listing = self
                         .gathering
                         .take()
-                        .map_or_else(|| Ok(Listing::default()), Gathering::end)?
+                        .map_or_else(|| Ok(Listing::default()), Gathering::end)?;
                 }
             }
         }

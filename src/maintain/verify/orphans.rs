@@ -28,21 +28,20 @@ impl<'a> Files<'a> {
     /// Adds the partitions that have files. Reports files that belong to no partition.
     pub(super) fn add_partitions(&self, partitions: &mut Partitions, findings: &mut Vec<Finding>) {
         for key in self.data.keys() {
-            match self.dataset.partition_of(&key).filter(|_| !is_hidden(&key)) {
-                Some(partition) => partitions.add(&partition),
-                None => {
-                    let problem = "is in a table's directory, but is not a file of a partition";
-                    findings.push(self.orphan(&key, problem, Remedy::Move));
-                }
+            let partition = self.dataset.partition_of(&key).filter(|_| !is_hidden(&key));
+            if let Some(partition) = partition {
+                partitions.add(&partition);
+            } else {
+                let problem = "is in a table's directory, but is not a file of a partition";
+                findings.push(self.orphan(&key, problem, Remedy::Move));
             }
         }
         for key in self.originals.keys() {
-            match self.dataset.partition_of(&key) {
-                Some(partition) => partitions.add(&partition),
-                None => {
-                    let problem = "is in the directory of originals, but belongs to no partition";
-                    findings.push(self.orphan(&key, problem, Remedy::Investigate));
-                }
+            if let Some(partition) = self.dataset.partition_of(&key) {
+                partitions.add(&partition);
+            } else {
+                let problem = "is in the directory of originals, but belongs to no partition";
+                findings.push(self.orphan(&key, problem, Remedy::Investigate));
             }
         }
     }
