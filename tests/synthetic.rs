@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use alb2parquet::internals::dataset::claim::{Claim, Claimed, Record};
@@ -36,6 +36,10 @@ pub(crate) struct Synthetic {
     partitions: u64,
     claimed: AtomicBool,
     latency: Duration,
+    /// A directory that cannot be listed.
+    refused: OnceLock<String>,
+    /// A flag to set when the claims of this many objects were read.
+    stop: OnceLock<(u64, Arc<AtomicBool>)>,
     /// Number of objects on the pages and in the claims that were read.
     progress: Mutex<(u64, u64)>,
     /// Maximum number of objects that were listed and whose claims had not been read.
@@ -73,6 +77,8 @@ impl Synthetic {
             partitions,
             claimed: AtomicBool::new(false),
             latency,
+            refused: OnceLock::new(),
+            stop: OnceLock::new(),
             progress: Mutex::default(),
             ahead: AtomicU64::new(0),
         })
@@ -87,6 +93,25 @@ impl Synthetic {
     #[allow(dead_code)] // the bench does not need it
     pub(crate) fn ahead(&self) -> u64 {
         self.ahead.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of objects in the claims that were read.
+    #[allow(dead_code)] // the bench does not need it
+    pub(crate) fn claims_read(&self) -> u64 {
+        self.progress.lock().expect("no holder panics").1
+    }
+
+    /// Lets listings fail that contain objects of the first account. Returns the number of its objects.
+    #[allow(dead_code)] // the bench does not need it
+    pub(crate) fn refuse_first_account(&self) -> u64 {
+        self.refused.set(format!("AWSLogs/{FIRST_ACCOUNT}/")).expect("it is set once");
+        self.days() * self.each()
+    }
+
+    /// Sets `stop` when the claims of this many objects were read.
+    #[allow(dead_code)] // the bench does not need it
+    pub(crate) fn stop_at(&self, claimed: u64, stop: Arc<AtomicBool>) {
+        self.stop.set((claimed, stop)).expect("it is set once");
     }
 
     /// Opens the store as a source.
@@ -116,6 +141,11 @@ impl Synthetic {
         progress.0 += listed;
         progress.1 += claimed;
         self.ahead.fetch_max(progress.0.saturating_sub(progress.1), Ordering::Relaxed);
+        if let Some((claimed, stop)) = self.stop.get()
+            && progress.1 >= *claimed
+        {
+            stop.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Returns the number of objects in a partition.
@@ -294,6 +324,11 @@ impl PaginatedListStore for Synthetic {
         while number < self.objects {
             let key = self.key(number);
             let Some(below) = key.strip_prefix(prefix) else { break };
+            // A listing with a delimiter does not show what is in the account's directory.
+            let shown = if options.delimiter.is_some() { prefix } else { key.as_str() };
+            if self.refused.get().is_some_and(|refused| shown.contains(refused)) {
+                return never("list");
+            }
             if objects.len() + common_prefixes.len() == PAGE {
                 page_token = Some(self.key(number - 1));
                 break;

@@ -20,7 +20,7 @@ mod workers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -327,7 +327,7 @@ struct Reader<'v, 's, 'e> {
     unknown: BTreeMap<Partition, Remedy>,
     sample: Sample,
     findings: Vec<Finding>,
-    workers: Workers<'s, 'e>,
+    workers: Workers<'s, 'e, Contents>,
 }
 
 impl<'e> Reader<'_, '_, 'e> {
@@ -339,12 +339,21 @@ impl<'e> Reader<'_, '_, 'e> {
     ) -> Result<(), PlanError> {
         let (mut before, mut day): (Option<Arc<Contents>>, Option<Arc<Contents>>) = (None, None);
         loop {
+            self.workers.wait()?;
+            // The listing can have ended, and claims can have no files, so nothing else might notice.
+            if self.verification.stop.load(Ordering::Relaxed) {
+                return Err(PlanError::Interrupted);
+            }
             let after = match days.next().transpose()? {
-                Some(after) => Some(Arc::new(self.contents(after, is_late)?)),
+                Some(after) => {
+                    let contents = self.contents(after, is_late)?;
+                    let weight = contents.weight();
+                    Some(self.workers.add(contents, weight))
+                }
                 None => None,
             };
             if let Some(day) = &day {
-                self.check(Around::new(before.as_ref(), day, after.as_ref()))?;
+                self.check(Around::new(before.as_ref(), day, after.as_ref()));
             }
             if after.is_none() {
                 return Ok(());
@@ -354,11 +363,11 @@ impl<'e> Reader<'_, '_, 'e> {
         }
     }
 
-    fn check(&mut self, around: Around) -> Result<(), PlanError> {
+    fn check(&mut self, around: Around) {
         let verification: &'e Verification = self.verification;
         verification.offer(&around, &mut self.sample);
-        let (weight, sample) = (around.day.weight(), self.sample.clone());
-        self.workers.check(weight, move || verification.check_day(&around, &sample))
+        let sample = self.sample.clone();
+        self.workers.check(move || verification.check_day(&around, &sample));
     }
 
     /// Reads the claims of a day. If its objects are late, its claims were read before, so they are not reported again.
@@ -375,12 +384,19 @@ impl<'e> Reader<'_, '_, 'e> {
         for partition in partitions {
             match Log::read(self.verification.dataset, &partition, self.hints) {
                 Ok(log) => {
-                    let is_beside = plan::beside(&partition).any(|beside| is_selected(&beside));
-                    let claims = Claims::new(log, is_selected(&partition), is_beside);
                     if !is_late {
-                        self.inspect(&claims)?;
+                        self.find_orphans(&log)?;
                     }
-                    contents.partitions.push(claims);
+                    let is_beside = || plan::beside(&partition).any(|beside| is_selected(&beside));
+                    let is_selected = is_selected(&partition);
+                    // Nothing is compared with the other claims, so they need no memory.
+                    if is_selected || is_beside() {
+                        let claims = Claims::new(log, is_selected);
+                        if !is_late {
+                            self.findings.extend(self.verification.find_misplaced(&claims));
+                        }
+                        contents.partitions.push(claims);
+                    }
                 }
                 Err(error) => {
                     let Some(remedy) = Remedy::of(&error) else { return Err(error) };
@@ -399,18 +415,15 @@ impl<'e> Reader<'_, '_, 'e> {
         Ok(contents)
     }
 
-    /// Reports orphan files of a partition, and misplaced objects in its claims.
-    fn inspect(&mut self, claims: &Claims) -> Result<(), DatasetError> {
-        let orphans = self.files.orphans(&claims.log)?;
+    /// Reports orphan files of a partition.
+    fn find_orphans(&mut self, log: &Log) -> Result<(), DatasetError> {
+        let orphans = self.files.orphans(log)?;
         if orphans.is_empty() {
-            self.findings.extend(self.files.orphan_originals(&claims.log)?);
+            self.findings.extend(self.files.orphan_originals(log)?);
         } else {
-            self.unknown.insert(claims.log.partition().clone(), Remedy::Repair);
+            self.unknown.insert(log.partition().clone(), Remedy::Repair);
         }
         self.findings.extend(orphans);
-        if claims.is_selected {
-            self.findings.extend(self.verification.find_misplaced(claims));
-        }
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Contents {
     pub(super) position: Position,
     /// The listed objects, sorted by identity.
     pub(super) objects: Vec<Object>,
-    /// The partitions whose claims can be read.
+    /// The partitions that are selected or adjacent to selected ones, and whose claims can be read.
     pub(super) partitions: Vec<Claims>,
     /// The remedy for each partition whose converted objects are unknown.
     pub(super) unknown: BTreeMap<LogType, Remedy>,
@@ -77,16 +77,14 @@ impl Contents {
 }
 
 impl Claims {
-    /// Returns the claims of a log. Objects of a partition that is neither selected nor `beside` a selected partition
-    /// are not compared with others.
-    pub(super) fn new(log: Log, is_selected: bool, is_beside: bool) -> Self {
+    /// Returns the claims of a log.
+    pub(super) fn new(log: Log, is_selected: bool) -> Self {
         let mut held = Vec::new();
-        if is_selected || is_beside {
-            let amendments = log.amendments();
-            for (number, claim) in log.holding() {
-                held.extend(HeldObject::of(number, claim, &amendments).map(|(_, held)| held));
-            }
+        let amendments = log.amendments();
+        for (number, claim) in log.holding() {
+            held.extend(HeldObject::of(number, claim, &amendments).map(|(_, held)| held));
         }
+        drop(amendments);
         // The sort is stable, so copies stay in the order of their claims.
         held.sort_by(|a, b| identity(&a.name).cmp(identity(&b.name)));
         Self { log, is_selected, held }
