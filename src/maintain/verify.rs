@@ -80,7 +80,7 @@ pub struct Report {
     pub compared: u64,
     /// Number of compared objects that the reference decoder also decoded.
     pub reference_decoded: u64,
-    /// Number of objects that could not be compared because they changed or no longer exist in the source.
+    /// Number of objects that could not be compared because they changed or were not listed.
     pub not_compared: u64,
     /// Number of objects whose ETag or modification time changed after the conversion although their rows and rejects
     /// did not.
@@ -97,7 +97,7 @@ pub struct Report {
     pub accepted: u64,
     /// Number of objects that are recorded as retired: the dataset may hold their only copy.
     pub retired: u64,
-    /// Number of retired objects that still exist in the source.
+    /// Number of retired objects that are still listed in the source.
     pub retired_in_source: u64,
     /// The problems.
     pub findings: Vec<Finding>,
