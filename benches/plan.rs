@@ -28,6 +28,7 @@ mod synthetic;
 const REMOTE_PARTITIONS: u64 = 300;
 /// Time that each request to the remote store takes.
 const LATENCY: Duration = Duration::from_millis(20);
+
 /// Returns this process's peak memory use since the last call, in MiB.
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
