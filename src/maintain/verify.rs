@@ -4,9 +4,9 @@
 //! files' footers. Optionally, it reads the source again and compares the rows.
 
 mod claimed;
-mod contents;
+mod around;
 mod days;
-mod listed;
+mod against_source;
 mod orphans;
 mod output;
 pub(crate) mod reference;
@@ -29,7 +29,7 @@ use crate::dataset::claim::{Hints, Log, Record, State};
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::key::{Partition, Position};
 use crate::logs::schema::{LogType, Table};
-use crate::maintain::verify::contents::{ActiveClaim, Around, Claims, Contents};
+use crate::maintain::verify::around::{ActiveClaim, Around, Claims, Contents};
 use crate::maintain::verify::days::{Days, Partitions};
 use crate::maintain::verify::orphans::Files;
 use crate::maintain::verify::sample::Sample;

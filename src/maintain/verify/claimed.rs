@@ -6,7 +6,7 @@ use crate::dataset::claim::{Claimed, State};
 use crate::dataset::held::{Change, HeldObject};
 use crate::logs::key::identity;
 use crate::logs::schema::LogType;
-use crate::maintain::verify::contents::{ActiveClaim, Around};
+use crate::maintain::verify::around::{ActiveClaim, Around};
 use crate::maintain::verify::sample::{self, Sample};
 use crate::maintain::verify::{Checked, Finding, Verification, output, restored, rows};
 use crate::plan::{Object, PlanError, Remedy};

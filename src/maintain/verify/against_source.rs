@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::dataset::held::{Change, HeldObject};
 use crate::logs::key::identity;
-use crate::maintain::verify::contents::{ActiveClaim, Around, Claims};
+use crate::maintain::verify::around::{ActiveClaim, Around, Claims};
 use crate::maintain::verify::{Checked, Finding, Verification};
 use crate::plan::Remedy;
 
