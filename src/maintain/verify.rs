@@ -3,10 +3,10 @@
 //! A verification compares the claims with the source and with the files in the table directories, and checks the
 //! files' footers. Optionally, it reads the source again and compares the rows.
 
-mod claimed;
-mod around;
-mod days;
 mod against_source;
+mod around;
+mod claimed;
+mod days;
 mod orphans;
 mod output;
 pub(crate) mod reference;
