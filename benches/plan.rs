@@ -1,275 +1,33 @@
-//! Measures the memory and time that planning and claiming take. A synthetic store lists the requested number of
-//! objects, either all or none of which are claimed.
+//! Measures the memory and time that planning, claiming and verifying take. A synthetic store lists the requested number
+//! of objects, either all or none of which are claimed.
 //!
 //!     cargo bench --bench plan -- [OBJECTS [PARTITIONS]]
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::iter;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use alb2parquet::internals::convert::manifest::Description;
-use alb2parquet::internals::dataset::claim::{Claim, Record};
-use alb2parquet::internals::dataset::layout::{Dataset, Layout, Opening, STAGING};
+use alb2parquet::internals::dataset::claim::Claim;
 use alb2parquet::internals::dataset::ledger::Ledger;
-use alb2parquet::internals::encode::profile::Profile;
-use alb2parquet::internals::logs::key::from_root;
+use alb2parquet::internals::logs::schema::LogType;
+use alb2parquet::internals::maintain::verify::Verification;
 use alb2parquet::internals::plan::estimate::{Estimation, Prices, Speed};
 use alb2parquet::internals::plan::{Gathering, Plan, Planned, Planner, Selection};
-use alb2parquet::internals::redact::Agreement;
-use alb2parquet::internals::store::{Bucket, Calls, Patience, Source};
-use async_trait::async_trait;
-use chrono::{DateTime, Days, NaiveDate};
-use futures::stream::{self, BoxStream, StreamExt};
-use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
-use object_store::memory::InMemory;
-use object_store::path::Path;
-use object_store::{
-    Attributes, CopyOptions, Error, Extensions, GetOptions, GetResult, GetResultPayload,
-    ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult, Result,
-};
+use alb2parquet::internals::store::{Calls, Source};
+
+use crate::synthetic::Synthetic;
+
+#[path = "../tests/synthetic.rs"]
+mod synthetic;
 
 /// Number of partitions to plan with a remote store.
 const REMOTE_PARTITIONS: u64 = 300;
 /// Time that each request to the remote store takes.
 const LATENCY: Duration = Duration::from_millis(20);
-const DESCRIPTION: &str = r#"{"format_version":4,"layout":"hive","conditional_creates":true}"#;
-
-/// A store that generates a listing and the state of a dataset in which all or none of the objects are claimed. It
-/// discards writes.
-#[derive(Debug)]
-struct Synthetic {
-    objects: u64,
-    partitions: u64,
-    claimed: AtomicBool,
-    latency: Duration,
-}
-
-impl fmt::Display for Synthetic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("synthetic")
-    }
-}
-
-fn never<T>(operation: &str) -> Result<T> {
-    let operation = operation.to_owned();
-    Err(Error::NotImplemented { operation, implementer: "synthetic".to_owned() })
-}
-
-/// Number of accounts.
-const ACCOUNTS: u64 = 20;
-const FIRST_ACCOUNT: u64 = 100_000_000_000;
-
-fn first_day() -> NaiveDate {
-    NaiveDate::from_ymd_opt(2000, 1, 1).expect("a valid day")
-}
-
-fn meta(location: String, size: u64, e_tag: Option<String>) -> ObjectMeta {
-    let last_modified = DateTime::UNIX_EPOCH;
-    ObjectMeta { location: location.into(), last_modified, size, e_tag, version: None }
-}
-
-impl Synthetic {
-    fn new(objects: u64, partitions: u64, latency: Duration) -> Arc<Self> {
-        Arc::new(Self { objects, partitions, claimed: AtomicBool::new(false), latency })
-    }
-
-    /// Returns the number of objects in a partition.
-    fn each(&self) -> u64 {
-        self.objects.div_ceil(self.partitions)
-    }
-
-    /// Returns the number of days of an account.
-    fn days(&self) -> u64 {
-        self.partitions.div_ceil(ACCOUNTS)
-    }
-
-    /// Returns the account and day of a partition. Partitions are sorted by both.
-    fn partition(&self, number: u64) -> (u64, NaiveDate) {
-        let (account, day) = (number / self.days(), number % self.days());
-        (FIRST_ACCOUNT + account, first_day() + Days::new(day))
-    }
-
-    /// Returns the key of an object. Objects are sorted by key. Each partition has four load balancers.
-    fn key(&self, number: u64) -> String {
-        let (account, day) = self.partition(number / self.each());
-        let of_balancer = self.each().div_ceil(4);
-        let place = number % self.each();
-        let (balancer, window) = (place / of_balancer, place % of_balancer * 288 / of_balancer);
-        let (path, date) = (day.format("%Y/%m/%d"), day.format("%Y%m%d"));
-        let (hour, minute) = (window / 12, window % 12 * 5);
-        format!(
-            "AWSLogs/{account}/elasticloadbalancing/eu-central-1/{path}/\
-             {account}_elasticloadbalancing_eu-central-1_app.production-{balancer}.50dc6c495c0c918{balancer}_\
-             {date}T{hour:02}{minute:02}Z_203.0.113.10_{number:09x}.log.gz"
-        )
-    }
-
-    /// Returns an object, as S3 lists it.
-    fn object(&self, number: u64) -> ObjectMeta {
-        let e_tag = Some(format!("\"{:032x}\"", u128::from(number) * 0x9e37_79b9_7f4a_7c15));
-        meta(self.key(number), 50_000 + number % 10_000, e_tag)
-    }
-
-    /// Returns the number of the first object whose key is greater than `key`.
-    fn after(&self, key: &str) -> u64 {
-        let (mut low, mut high) = (0, self.objects);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.key(middle).as_str() <= key { low = middle + 1 } else { high = middle }
-        }
-        low
-    }
-
-    /// Returns the contents of a file in the dataset.
-    fn text(&self, path: &str) -> Option<Vec<u8>> {
-        if path.ends_with("dataset.json") {
-            return Some(DESCRIPTION.into());
-        }
-        let claimed = self.claimed.load(Ordering::Relaxed) && path.ends_with("/1.claim.json");
-        let mut parts = path.split('/').skip(3).filter(|_| claimed);
-        let (account, _, day) = (parts.next()?, parts.next()?, parts.next()?);
-        let days = day.parse::<NaiveDate>().ok()? - first_day();
-        let account = account.parse::<u64>().ok()? - FIRST_ACCOUNT;
-        let number = account * self.days() + u64::try_from(days.num_days()).ok()?;
-        let first = number * self.each();
-        let mut claim = Claim { run: "bench".to_owned(), ..Claim::default() };
-        let objects = (first..(first + self.each()).min(self.objects)).map(|n| self.object(n));
-        for meta in objects {
-            claim_object(&mut claim, &meta);
-        }
-        (!claim.objects.is_empty())
-            .then(|| serde_json::to_vec(&Record::Add(claim)).expect("it is serializable"))
-    }
-}
-
-/// Returns a distinct number for each object, which serves as its CRC-32.
-fn hash_of(url: &str) -> u32 {
-    url.bytes().fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
-}
-
-fn claim_object(claim: &mut Claim, meta: &ObjectMeta) {
-    let url = format!("synthetic://logs/{}", meta.location);
-    claim.directories = vec![url.rsplit_once('/').expect("a URL has slashes").0.to_owned() + "/"];
-    claim.objects.push(alb2parquet::internals::dataset::claim::Claimed {
-        directory: 0,
-        name: meta.location.filename().expect("an object has a name").to_owned(),
-        size: meta.size,
-        e_tag: meta.e_tag.clone(),
-        crc32: Some(hash_of(&url)),
-        uncompressed_size: Some(meta.size * 8),
-        unterminated: false,
-        notes: Vec::new(),
-        lines: 0,
-        rejects: BTreeMap::new(),
-    });
-}
-
-#[async_trait]
-impl ObjectStore for Synthetic {
-    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> Result<PutResult> {
-        Ok(PutResult { e_tag: None, version: None, extensions: Extensions::default() })
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        _: &Path,
-        _: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        never("put")
-    }
-
-    async fn get_opts(&self, path: &Path, _: GetOptions) -> Result<GetResult> {
-        std::thread::sleep(self.latency);
-        let Some(text) = self.text(path.as_ref()) else {
-            let path = path.to_string();
-            return Err(Error::NotFound { source: path.clone().into(), path });
-        };
-        let (size, meta) = (text.len() as u64, meta(path.to_string(), text.len() as u64, None));
-        let payload = GetResultPayload::Stream(stream::once(async { Ok(text.into()) }).boxed());
-        let attributes = Attributes::default();
-        Ok(GetResult {
-            payload,
-            meta,
-            range: 0..size,
-            attributes,
-            extensions: Extensions::default(),
-        })
-    }
-
-    fn delete_stream(
-        &self,
-        _: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
-        stream::once(async { never("delete") }).boxed()
-    }
-
-    fn list(&self, _: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        if !self.claimed.load(Ordering::Relaxed) {
-            return stream::empty().boxed();
-        }
-        let (partitions, days) = (self.partitions, self.days());
-        let files = (0..partitions).flat_map(move |number| {
-            let (account, day) =
-                (FIRST_ACCOUNT + number / days, first_day() + Days::new(number % days));
-            ["claim", "done"].map(|kind| {
-                let claims = format!("_alb2parquet/claims/access/{account}/eu-central-1/{day}");
-                Ok(meta(format!("{claims}/1.{kind}.json"), 100, None))
-            })
-        });
-        stream::iter(files).boxed()
-    }
-
-    async fn list_with_delimiter(&self, _: Option<&Path>) -> Result<ListResult> {
-        never("list")
-    }
-
-    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
-        never("copy")
-    }
-}
-
-/// The pages of the source's listing.
-#[async_trait]
-impl PaginatedListStore for Synthetic {
-    async fn list_paginated(
-        &self,
-        prefix: Option<&str>,
-        options: PaginatedListOptions,
-    ) -> Result<PaginatedListResult> {
-        const PAGE: usize = 1000;
-        let prefix = prefix.unwrap_or_default();
-        let after = options.page_token.or(options.offset);
-        let mut number = match &after {
-            Some(after) if after.as_str() > prefix => self.after(after),
-            _ => self.after(prefix),
-        };
-        let (mut objects, mut common_prefixes, mut page_token) = (Vec::new(), Vec::new(), None);
-        while number < self.objects {
-            let key = self.key(number);
-            let Some(below) = key.strip_prefix(prefix) else { break };
-            if objects.len() + common_prefixes.len() == PAGE {
-                page_token = Some(self.key(number - 1));
-                break;
-            }
-            if let Some(slash) = below.find('/').filter(|_| options.delimiter.is_some()) {
-                let directory = &key[..prefix.len() + slash];
-                common_prefixes.push(directory.into());
-                number = self.after(&format!("{directory}/\u{10FFFF}"));
-            } else {
-                objects.push(self.object(number));
-                number += 1;
-            }
-        }
-        let result = ListResult { objects, common_prefixes, extensions: Extensions::default() };
-        Ok(PaginatedListResult { result, page_token })
-    }
-}
 
 /// Returns this process's peak memory use since the last call, in MiB.
 fn peak() -> u64 {
@@ -302,25 +60,6 @@ fn measured<T>(what: &str, task: impl FnOnce() -> T) -> T {
     result
 }
 
-fn dataset(store: &Arc<Synthetic>, reads: usize) -> Dataset {
-    let uploads = Arc::new(InMemory::new());
-    let target = Bucket::new(store.clone(), uploads, Path::default(), "synthetic://lake", STAGING);
-    let opening = Opening {
-        layout: Layout::Hive,
-        run: "bench".to_owned(),
-        single_writer: false,
-        patience: Patience::default(),
-        redaction: Agreement::default(),
-        profile: Profile::Portable,
-    };
-    Dataset::open(Arc::new(target.with_reads(reads)), opening).expect("the dataset exists")
-}
-
-fn source(store: &Arc<Synthetic>) -> Source {
-    let source = Source::paginated(store.clone(), store.clone(), from_root, "synthetic://logs");
-    source.expect("threads can be started")
-}
-
 /// Plans everything, and calls `take` with the plan of each day. Prints the time until the first day is planned.
 #[allow(clippy::print_stdout)] // the figures
 fn plan(sources: &[Source], ledger: &Ledger, mut take: impl FnMut(Planned)) -> (Plan, Option<f64>) {
@@ -346,8 +85,8 @@ fn main() {
     let objects = numbers.next().unwrap_or(5_000_000);
     let partitions = numbers.next().unwrap_or(20_000).min(objects);
     let store = Synthetic::new(objects, partitions, Duration::ZERO);
-    let sources = [source(&store)];
-    let dataset = self::dataset(&store, 1);
+    let sources = [store.source()];
+    let dataset = store.dataset(1);
     println!("{objects} objects in {partitions} partitions");
 
     let ledger = Ledger::open(&dataset).expect("claims can be listed");
@@ -385,7 +124,7 @@ fn main() {
     });
     drop(ledger);
 
-    store.claimed.store(true, Ordering::Relaxed);
+    store.claim_all();
     let ledger =
         measured("claims listed", || Ledger::open(&dataset).expect("claims can be listed"));
     let (plan, _) = measured("listed and planned, everything is claimed", || {
@@ -394,11 +133,25 @@ fn main() {
     assert_eq!(plan.before.objects, objects);
     drop(ledger);
 
+    let report = measured("verified, everything is claimed", || {
+        let verification = Verification {
+            sources: &sources,
+            dataset: &dataset,
+            selection: &Selection::default(),
+            read_data: None,
+            restore: false,
+            reference: &LogType::table,
+            stop: &AtomicBool::new(false),
+        };
+        verification.run().expect("everything can be listed")
+    });
+    assert_eq!((report.objects, report.claims, report.findings), (objects, partitions, vec![]));
+
     let store = Synthetic::new(REMOTE_PARTITIONS * 100, REMOTE_PARTITIONS, LATENCY);
-    store.claimed.store(true, Ordering::Relaxed);
-    let sources = [source(&store)];
+    store.claim_all();
+    let sources = [store.source()];
     for reads in [1, 32] {
-        let dataset = self::dataset(&store, reads);
+        let dataset = store.dataset(reads);
         let ledger = Ledger::open(&dataset).expect("claims can be listed");
         let what =
             format!("{REMOTE_PARTITIONS} partitions, {LATENCY:?} per request, {reads} at once");

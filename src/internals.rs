@@ -152,7 +152,7 @@ mod with_cli {
             };
         }
         pub mod verify {
-            pub use crate::maintain::verify::{Finding, Verification};
+            pub use crate::maintain::verify::{Finding, Report, Verification};
             pub mod reference {
                 pub use crate::maintain::verify::reference::{
                     Line, Row, Value, lines, without_blank_end,

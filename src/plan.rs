@@ -33,6 +33,7 @@ use crate::store::{Source, StoreError};
 pub(crate) use crate::plan::batch::{Amount, Object, Touched};
 pub use crate::plan::batch::{Batch, Failure, Moved};
 pub use crate::plan::gathering::Gathering;
+pub(crate) use crate::plan::gathering::WHOLE;
 pub use crate::plan::listing::Listing;
 pub(crate) use crate::plan::matches::Matches;
 pub use crate::plan::planner::{Planned, Planner};

@@ -18,7 +18,7 @@ use crate::simulation::random::Random;
 use crate::support::{gzip, run_command};
 
 /// Random sources: for each, the sizes of its objects by key.
-type Trees = Vec<BTreeMap<String, u64>>;
+pub(crate) type Trees = Vec<BTreeMap<String, u64>>;
 
 fn date(day: u64) -> NaiveDate {
     NaiveDate::from_ymd_opt(2024, 12, 20).unwrap() + Days::new(day)
@@ -27,7 +27,7 @@ fn date(day: u64) -> NaiveDate {
 /// Returns random sources with several layouts and log types. Some objects have copies on the following day, below
 /// other prefixes, in other sources and with other endings or sizes. If `moved` is set, some are in the directories of
 /// other days.
-fn trees(random: &mut Random, moved: bool) -> Trees {
+pub(crate) fn trees(random: &mut Random, moved: bool) -> Trees {
     let mut trees = vec![BTreeMap::new(); 1 + random.below(3) as usize];
     let (accounts, regions, days) =
         (1 + random.below(2), 1 + random.below(2), 1 + random.below(20));
@@ -91,13 +91,13 @@ fn open(trees: &Trees, dir: &Path) -> Vec<Source> {
 
 /// What a listing yields: the days with their keys, and the other counts.
 #[derive(Debug, PartialEq, Eq)]
-struct Yield {
-    days: Vec<(String, Vec<String>)>,
+pub(crate) struct Yield {
+    pub(crate) days: Vec<(String, Vec<String>)>,
     skipped: BTreeMap<&'static str, u64>,
     failures: BTreeSet<String>,
 }
 
-fn list(sources: &[Source], whole: u64) -> (Yield, Listing) {
+pub(crate) fn list(sources: &[Source], whole: u64) -> (Yield, Listing) {
     let (selection, stop) = (Selection::default(), AtomicBool::new(false));
     let mut gathering = Gathering::with_whole(sources, &selection, &stop, whole);
     let mut days = Vec::new();

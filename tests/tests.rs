@@ -136,9 +136,13 @@ mod server;
 mod sizes;
 // A test suite that runs on every kind of target.
 mod stores;
+// Not a test: a store with a large number of objects that it generates.
+mod synthetic;
 // Not a test: helpers for log lines, gzip, source trees, running the program, and reading datasets.
 mod support;
 // The decoder agrees with the reference decoder on random text.
 mod random_text;
 // Requests over TLS, to a server with a self-signed certificate.
 mod tls;
+// `verify` compares days while later days are listed.
+mod verification;

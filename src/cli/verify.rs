@@ -144,7 +144,7 @@ impl Verify {
         ));
         if compared + report.not_compared > 0 {
             print_line(&format!(
-                "compared    {} objects row by row; {} not compared, because they changed or are gone since the conversion",
+                "compared    {} objects row by row; {} not compared, because they changed since the conversion or were not listed",
                 HumanCount(*compared),
                 HumanCount(report.not_compared)
             ));

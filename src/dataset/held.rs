@@ -67,6 +67,11 @@ impl HeldObject {
         })
     }
 
+    /// Returns the URL at which the object was converted.
+    pub(crate) fn url(&self) -> String {
+        format!("{}{}", self.directory, self.name)
+    }
+
     /// Compares the object that is listed at `url` with the claimed object.
     ///
     /// A copy at another location has a different ETag, so only its size is compared. If the copy was decompressed, its

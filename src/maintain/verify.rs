@@ -3,6 +3,10 @@
 //! A verification compares the claims with the source and with the files in the table directories, and checks the
 //! files' footers. Optionally, it reads the source again and compares the rows.
 
+mod against_source;
+mod around;
+mod claimed;
+mod days;
 mod orphans;
 mod output;
 pub(crate) mod reference;
@@ -11,24 +15,27 @@ mod rows;
 mod sample;
 mod skipped;
 mod with_rejects;
+mod workers;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::dataset::claim::{Amendments, Claim, Claimed, Hints, Log, Record, State};
-use crate::dataset::data_files::DataFiles;
-use crate::dataset::held::{Change, HeldObject};
+use crate::dataset::claim::{Hints, Log, Record, State};
 use crate::dataset::layout::{Dataset, DatasetError};
-use crate::logs::key::{Partition, identity};
+use crate::logs::key::{Partition, Position};
 use crate::logs::schema::{LogType, Table};
-use crate::maintain::verify::orphans::Orphans;
+use crate::maintain::verify::around::{ActiveClaim, Around, Claims, Contents};
+use crate::maintain::verify::days::{Days, Partitions};
+use crate::maintain::verify::orphans::Files;
 use crate::maintain::verify::sample::Sample;
 use crate::maintain::verify::with_rejects::Objects;
-use crate::plan::{self, Listing, Object, PlanError, Remedy, Selection};
+use crate::maintain::verify::workers::Workers;
+use crate::plan::{self, Day, Gathering, PlanError, Remedy, Selection, WHOLE};
 use crate::redact::Redaction;
 use crate::store::Source;
 use crate::util::threads;
@@ -73,7 +80,7 @@ pub struct Report {
     pub compared: u64,
     /// Number of compared objects that the reference decoder also decoded.
     pub reference_decoded: u64,
-    /// Number of objects that could not be compared because they changed or no longer exist in the source.
+    /// Number of objects that could not be compared because they changed or were not listed.
     pub not_compared: u64,
     /// Number of objects whose ETag or modification time changed after the conversion although their rows and rejects
     /// did not.
@@ -90,7 +97,7 @@ pub struct Report {
     pub accepted: u64,
     /// Number of objects that are recorded as retired: the dataset may hold their only copy.
     pub retired: u64,
-    /// Number of retired objects that still exist in the source.
+    /// Number of retired objects that are still listed in the source.
     pub retired_in_source: u64,
     /// The problems.
     pub findings: Vec<Finding>,
@@ -120,469 +127,303 @@ impl Finding {
     }
 }
 
-/// A claim in effect, with its state and amendments.
-struct ActiveClaim<'a> {
-    partition: &'a Partition,
-    number: usize,
-    claim: &'a Claim,
-    state: &'a State,
-    /// Facts about the claim's objects that are recorded in later log entries.
-    amendments: Arc<Amendments<'a>>,
-    /// Path or URL of the claim.
-    name: String,
-}
-
-/// The result of checking the files and rows of claims.
+/// The result of checking some days or claims.
 #[derive(Default)]
 struct Checked {
-    files: u64,
-    compared: u64,
-    reference_decoded: u64,
-    not_compared: u64,
-    touched: u64,
-    restorable: u64,
-    damaged: u64,
-    findings: Vec<Finding>,
+    /// All counts except those in the other fields.
+    report: Report,
+    /// Number of objects that could not be compared. Negative for late objects, which were counted before.
+    not_compared: i64,
+    with_rejects: Objects,
 }
 
 impl Checked {
-    fn add(mut self, other: Self) -> Self {
-        self.files += other.files;
-        self.compared += other.compared;
-        self.reference_decoded += other.reference_decoded;
+    fn add(&mut self, other: Self) {
+        let (own, other_report) = (&mut self.report, other.report);
+        own.claims += other_report.claims;
+        own.files += other_report.files;
+        own.lines += other_report.lines;
+        own.rows += other_report.rows;
+        own.rejects += other_report.rejects;
+        own.compared += other_report.compared;
+        own.reference_decoded += other_report.reference_decoded;
+        own.touched += other_report.touched;
+        own.restorable += other_report.restorable;
+        own.damaged += other_report.damaged;
+        own.retired += other_report.retired;
+        own.retired_in_source += other_report.retired_in_source;
+        own.findings.extend(other_report.findings);
         self.not_compared += other.not_compared;
-        self.touched += other.touched;
-        self.restorable += other.restorable;
-        self.damaged += other.damaged;
-        self.findings.extend(other.findings);
-        self
+        self.with_rejects.append(other.with_rejects);
+    }
+
+    fn report(
+        &mut self,
+        kind: &'static str,
+        name: impl Into<String>,
+        problem: &str,
+        remedy: Remedy,
+    ) {
+        self.report.findings.push(Finding::new(kind, name, problem, remedy));
+    }
+
+    /// Changes the remedies of findings about a claim with retired objects.
+    fn keep_retired(&mut self) {
+        let findings = self.report.findings.iter_mut();
+        for finding in findings.filter(|finding| finding.remedy == Remedy::Remove) {
+            finding.remedy = Remedy::RemoveIfInSource;
+        }
+    }
+
+    /// Returns the report.
+    fn end(self) -> Report {
+        let Self { mut report, not_compared, with_rejects } = self;
+        report.not_compared = u64::try_from(not_compared).unwrap_or(0);
+        report.objects_with_rejects = with_rejects.with_rejects;
+        report.worst_objects = with_rejects.worst;
+        report.accepted = with_rejects.accepted;
+        report.findings.extend(with_rejects.findings);
+        report.findings.sort();
+        report
     }
 }
 
 impl Verification<'_> {
     /// Verifies the selection and returns a report with the findings.
     ///
+    /// Days are verified while later days are listed. A listed object is compared with the claims of its day and of the
+    /// adjacent days, so only a few days are in memory.
+    ///
     /// # Errors
     ///
     /// Fails if the source or the dataset cannot be read, or if `stop` is set.
     pub fn run(&self) -> Result<Report, PlanError> {
-        let listing = Listing::take(self.sources, self.selection, self.stop)?;
-        let mut report = Report { objects: listing.objects.len() as u64, ..Report::default() };
+        self.run_with_whole(WHOLE)
+    }
+
+    /// Like [`Self::run`], but each source lists `whole` objects in any order, and the rest in the order of partitions.
+    #[doc(hidden)] // for tests
+    pub fn run_with_whole(&self, whole: u64) -> Result<Report, PlanError> {
+        let (mut partitions, mut findings) = (Partitions::default(), Vec::new());
+        let files = Files::list(self.dataset)?;
+        files.add_partitions(&mut partitions, &mut findings);
+        let hints = Hints::list(self.dataset)?;
+        hints.partitions().for_each(|partition| partitions.add(partition));
+        for key in hints.unknown() {
+            let name = self.dataset.target().name(key);
+            let problem = "is in the directory of the claims, but belongs to no partition";
+            findings.push(Finding::new("invalid_state", name, problem, Remedy::Investigate));
+        }
+        let gathering = Gathering::with_whole(self.sources, self.selection, self.stop, whole);
+        let mut days = Days::new(gathering, &partitions);
+        let pool = threads::pool(0)?;
+        let checked = pool.in_place_scope(|scope| {
+            let mut reader = Reader {
+                verification: self,
+                partitions: &partitions,
+                files: &files,
+                hints: &hints,
+                unknown: BTreeMap::new(),
+                sample: Sample::default(),
+                findings,
+                workers: Workers::new(scope, pool.current_num_threads()),
+            };
+            reader.read(&mut iter::from_fn(|| days.next().transpose()), false)?;
+            reader.read(&mut with_beside(days.take_late()).map(Ok), true)?;
+            let mut checked = reader.workers.end()?;
+            checked.report.findings.append(&mut reader.findings);
+            Ok::<_, PlanError>(checked)
+        })?;
+        let (listing, mut report) = (days.end(), checked.end());
+        report.objects = listing.selected;
         for failure in &listing.failures {
             let finding =
                 Finding::new("listing_failed", &failure.object, &failure.error, Remedy::Rename);
             report.findings.push(finding);
         }
         skipped::find(&listing, &mut report);
-        // The remedy for each partition whose converted objects are unknown.
-        let mut unknown = BTreeMap::new();
-        let files = DataFiles::list(self.dataset)?;
-        let originals = DataFiles::originals(self.dataset)?;
-        let logs = self.logs(&listing, &mut unknown, &mut report)?;
-        let orphans = Orphans { dataset: self.dataset, logs: &logs };
-        orphans.find(&files, &mut unknown, &mut report)?;
-        orphans.find_originals(&originals, &unknown, &mut report)?;
-        let claims = self.claims(&logs, &mut report);
-        self.compare_with_source(&listing, (&logs, &unknown), &claims, &mut report);
-        find_incomplete(&claims, &mut report);
-        let objects: HashMap<&str, &Object> =
-            listing.objects.iter().map(|object| (object.identity(), object)).collect();
-        self.count_retired(&claims, &objects, &mut report);
-        let sample = self.sample(&claims, &objects);
-        let checked: Result<Vec<Checked>, PlanError> = threads::pool(0)?.install(|| {
-            claims.par_iter().map(|claim| self.check(claim, &objects, &sample)).collect()
-        });
-        let checked = checked?.into_iter().fold(Checked::default(), Checked::add);
-        report.files = checked.files;
-        report.compared = checked.compared;
-        report.reference_decoded = checked.reference_decoded;
-        report.not_compared = checked.not_compared;
-        report.touched = checked.touched;
-        report.restorable = checked.restorable;
-        report.damaged = checked.damaged;
-        report.findings.extend(checked.findings);
         report.findings.sort();
         Ok(report)
     }
 
-    /// Reads the logs of all partitions. Adds partitions whose logs cannot be read to `unknown`.
-    fn logs(
-        &self,
-        listing: &Listing,
-        unknown: &mut BTreeMap<Partition, Remedy>,
-        report: &mut Report,
-    ) -> Result<Vec<Log>, DatasetError> {
-        let hints = Hints::list(self.dataset)?;
-        for key in hints.unknown() {
-            let name = self.dataset.target().name(key);
-            let problem = "is in the directory of the claims, but belongs to no partition";
-            report.findings.push(Finding::new("invalid_state", name, problem, Remedy::Investigate));
-        }
-        let listed = listing.objects.iter().map(|object| &*object.partition);
-        let partitions: BTreeSet<&Partition> = hints.partitions().chain(listed).collect();
-        let mut logs = Vec::new();
-        for partition in partitions {
-            match Log::read(self.dataset, partition, &hints) {
-                Ok(log) => logs.push(log),
-                Err(error) => {
-                    let Some(remedy) = Remedy::of(&error) else { return Err(error) };
-                    let problem = error.with_source();
-                    let name = partition.to_string();
-                    report.findings.push(Finding::new("invalid_state", name, &problem, remedy));
-                    unknown.insert(partition.clone(), remedy);
+    /// Checks a day. If its objects are late, everything else was checked before.
+    fn check_day(&self, around: &Around, sample: &Sample) -> Result<Checked, PlanError> {
+        let (mut checked, is_late) = (Checked::default(), around.day.is_late);
+        self.compare_with_source(around, &mut checked);
+        let mut all = Vec::new();
+        for claims in around.day.partitions.iter().filter(|claims| claims.is_selected) {
+            let active: Vec<ActiveClaim> = claims.active(self.dataset).collect();
+            for active in &active {
+                self.count_retired(active, around, &mut checked);
+                if !is_late {
+                    count(active, &mut checked);
                 }
             }
-        }
-        Ok(logs)
-    }
-
-    /// Returns the selected claims in effect, and adds their counts to the report.
-    fn claims<'l>(&self, logs: &'l [Log], report: &mut Report) -> Vec<ActiveClaim<'l>> {
-        let mut claims = Vec::new();
-        for log in logs.iter().filter(|log| self.selection.wants_partition(log.partition())) {
-            let amendments = Arc::new(log.amendments());
-            for (number, entry) in log.unremoved() {
-                let name = log.name(self.dataset, number);
-                if matches!(entry.record, Record::Remove(_)) && entry.state != State::Done {
-                    let problem = "is an unfinished removal";
-                    report.findings.push(Finding::new(
-                        "unfinished_removal",
-                        &name,
-                        problem,
-                        Remedy::Convert,
-                    ));
-                }
-                let Record::Add(claim) = &entry.record else { continue };
-                if entry.state == State::Aborted {
-                    continue;
-                }
-                report.claims += 1;
-                report.lines += claim.lines;
-                report.rows += claim.rows;
-                report.rejects += claim.rejects.values().sum::<u64>();
-                if entry.state != State::Done {
-                    let problem = "is claimed, but its files may not be published yet";
-                    report.findings.push(Finding::new(
-                        "unpublished",
-                        &name,
-                        problem,
-                        Remedy::Publish,
-                    ));
-                }
-                let partition = log.partition();
-                let (state, amendments) = (&entry.state, Arc::clone(&amendments));
-                claims.push(ActiveClaim { partition, number, claim, state, amendments, name });
+            if !is_late {
+                self.find_claimed_twice(around, claims, &mut checked);
+                self.find_unfinished(claims, &mut checked);
             }
+            all.extend(active);
         }
-        claims
-    }
-
-    /// Reports listed objects that are not in exactly one claim or that changed after the conversion.
-    ///
-    /// An object may have copies in two directories: one for its day of delivery, and one for the day of its end time.
-    /// Either copy may be claimed, so claims for days adjacent to the selection also count.
-    fn compare_with_source(
-        &self,
-        listing: &Listing,
-        (logs, unknown): (&[Log], &BTreeMap<Partition, Remedy>),
-        claims: &[ActiveClaim],
-        report: &mut Report,
-    ) {
-        let mut held = HashMap::new();
-        for ActiveClaim { number, claim, amendments, name, .. } in claims {
-            for (object, before) in HeldObject::of(*number, claim, amendments) {
-                if let Some((_, first)) = held.insert(identity(&object.name), (before, name)) {
-                    let problem = format!("is claimed twice, by {first} and {name}");
-                    report.findings.push(Finding::new(
-                        "claimed_twice",
-                        claim.url(object),
-                        &problem,
-                        Remedy::Remove,
-                    ));
-                }
+        let check = |active: &ActiveClaim| {
+            if is_late {
+                self.check_late(active, around, sample)
+            } else {
+                self.check(active, around, sample)
             }
-        }
-        let is_beside = |log: &&Log| {
-            let wants = |partition: &Partition| self.selection.wants_partition(partition);
-            !wants(log.partition()) && plan::beside(log.partition()).any(|beside| wants(&beside))
         };
-        let mut beside = HashMap::new();
-        for log in logs.iter().filter(is_beside) {
-            let amendments = log.amendments();
-            for (number, claim) in log.holding() {
-                for (object, before) in HeldObject::of(number, claim, &amendments) {
-                    let own = identity(&object.name);
-                    if let Some((_, first)) = held.get(own) {
-                        let name = log.name(self.dataset, number);
-                        let problem = format!("is claimed twice, by {first} and {name}");
-                        let url = claim.url(object);
-                        report.findings.push(Finding::new(
-                            "claimed_twice",
-                            url,
-                            &problem,
-                            Remedy::Remove,
-                        ));
-                    }
-                    beside.insert(own, before);
-                }
-            }
-        }
-        for object in &listing.objects {
-            let url = self.sources[object.source].url(&object.listed);
-            let own = object.identity();
-            match held.get(own).map(|(before, _)| before).or_else(|| beside.get(own)) {
-                None => {
-                    let remedy = unknown.get(&*object.partition).copied();
-                    let remedy = remedy.unwrap_or(Remedy::Convert);
-                    let problem = "is in no claim";
-                    report.findings.push(Finding::new("not_converted", url, problem, remedy));
-                }
-                Some(before) => match before.change(&url, &object.listed) {
-                    Change::None => {}
-                    Change::Rewritten(problem) => {
-                        report.findings.push(Finding::new(
-                            "changed",
-                            url,
-                            &problem,
-                            Remedy::Remove,
-                        ));
-                    }
-                    // `compare_rows` compares the object's rows later.
-                    Change::Touched if self.read_data.is_some() => {}
-                    Change::Touched => {
-                        let problem = "has a new ETag or time since the conversion; its content was not compared";
-                        report.findings.push(Finding::new(
-                            "touched",
-                            url,
-                            problem,
-                            Remedy::Compare,
-                        ));
-                    }
-                },
-            }
-        }
-    }
-
-    /// Checks the files of a claim and, if the source is read again, compares the rows.
-    fn check(
-        &self,
-        active: &ActiveClaim,
-        objects: &HashMap<&str, &Object>,
-        sample: &Sample,
-    ) -> Result<Checked, PlanError> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(PlanError::Interrupted);
-        }
-        let ActiveClaim { claim, state, name, .. } = active;
-        let mut checked = Checked::default();
-        if let Some(problem) = claim.contradiction() {
-            checked.findings.push(Finding::new(
-                "inconsistent_counts",
-                name,
-                &problem,
-                Remedy::Remove,
-            ));
-        }
-        if claim.lacks_originals() {
-            let problem = "has lost its originals file, so some of its objects cannot be restored";
-            let remedy = Remedy::RemoveIfInSource;
-            checked.findings.push(Finding::new("originals_lost", name, problem, remedy));
-        }
-        if **state != State::Done {
-            return Ok(checked);
-        }
-        let mut readable = true;
-        let whole = self.restore || self.read_data.is_some();
-        for output in &claim.outputs {
-            let file = self.dataset.target().name(&output.file.key);
-            match output::check(self.dataset, claim, output, whole)? {
-                None => checked.files += 1,
-                Some(problem) => {
-                    let (of_originals, kind) = (output.has_originals(), "file_mismatch");
-                    readable &= of_originals;
-                    let remedy =
-                        if of_originals { Remedy::RemoveIfInSource } else { Remedy::Remove };
-                    checked.findings.push(Finding::new(kind, file, &problem, remedy));
-                }
-            }
-        }
-        if let Some(redaction) = self.read_data.filter(|_| readable) {
-            self.compare_rows(active, (objects, sample), redaction, &mut checked);
-        }
-        if self.restore {
-            let ActiveClaim { partition, claim, name, .. } = active;
-            let restored = restored::check(self.dataset, partition, (*claim, name), self.stop)?;
-            checked.restorable += restored.restorable;
-            checked.damaged += restored.damaged;
-            checked.findings.extend(restored.findings);
-        }
-        let ActiveClaim { number, claim, amendments, .. } = active;
-        if claim.objects.iter().any(|object| amendments.is_retired(*number, object)) {
-            let findings = checked.findings.iter_mut();
-            for finding in findings.filter(|finding| finding.remedy == Remedy::Remove) {
-                finding.remedy = Remedy::RemoveIfInSource;
-            }
-        }
+        let results: Result<Vec<_>, _> = all.par_iter().map(check).collect();
+        results?.into_iter().for_each(|result| checked.add(result));
         Ok(checked)
     }
 
-    /// Reads the objects of a claim again and compares their rows and rejects with those in the dataset.
-    fn compare_rows(
-        &self,
-        active: &ActiveClaim,
-        (objects, sample): (&HashMap<&str, &Object>, &Sample),
-        redaction: &Redaction,
-        checked: &mut Checked,
-    ) {
-        let ActiveClaim { partition, number, claim, amendments, .. } = active;
-        let table = partition.log_type.table();
-        let written = match rows::of_claim(self.dataset, table, claim) {
-            Ok(written) => written,
-            Err(error) => {
-                let name = claim.outputs.first().map_or("", |output| &output.file.key);
-                let (name, problem) = (self.dataset.target().name(name), format!("{error:#}"));
-                checked.findings.push(Finding::new(
-                    "file_mismatch",
-                    name,
-                    &problem,
-                    Remedy::Remove,
-                ));
-                return;
-            }
-        };
-        for (claimed, before) in HeldObject::of(*number, claim, amendments) {
-            let Some((object, url, change)) = self.comparable(claimed, &before, objects) else {
-                let is_gone = !objects.contains_key(identity(&claimed.name));
-                // Retired objects are counted separately.
-                let is_retired = amendments.is_retired(*number, claimed);
-                checked.not_compared += u64::from(!(is_gone && is_retired));
-                continue;
-            };
-            let source = &self.sources[object.source];
-            match rows::of_object(table, source, object, redaction) {
-                Ok(read) => {
-                    checked.compared += 1;
-                    let written = written.get(claimed.name.as_str()).copied().unwrap_or_default();
-                    let problem = read.difference(written);
-                    let problem = problem.or_else(|| read.other_text(claimed));
-                    match (problem, change) {
-                        (None, Change::Touched) => checked.touched += 1,
-                        (None, _) if sample.contains(table, claimed) => {
-                            self.decode_again(partition.log_type, object, url, checked);
-                        }
-                        (None, _) => {}
-                        (Some(problem), Change::Touched) => {
-                            let problem =
-                                format!("was rewritten since it was converted: {problem}");
-                            checked.findings.push(Finding::new(
-                                "changed",
-                                url,
-                                &problem,
-                                Remedy::Remove,
-                            ));
-                        }
-                        (Some(problem), _) => {
-                            checked.findings.push(Finding::new(
-                                "row_mismatch",
-                                url,
-                                &problem,
-                                Remedy::Remove,
-                            ));
-                        }
-                    }
-                }
-                Err(error) => checked.findings.push(Finding::unreadable(url, &error)),
+    /// Reports unfinished removals.
+    fn find_unfinished(&self, claims: &Claims, checked: &mut Checked) {
+        for (number, entry) in claims.log.unremoved() {
+            if matches!(entry.record, Record::Remove(_)) && entry.state != State::Done {
+                let name = claims.log.name(self.dataset, number);
+                let problem = "is an unfinished removal";
+                checked.report("unfinished_removal", name, problem, Remedy::Convert);
             }
         }
-    }
-
-    /// Decodes an object with both decoders.
-    fn decode_again(&self, log_type: LogType, object: &Object, url: String, checked: &mut Checked) {
-        let source = &self.sources[object.source];
-        let difference = match sample::difference((self.reference)(log_type), source, object) {
-            Ok(difference) => difference,
-            Err(error) => return checked.findings.push(Finding::unreadable(url, &error)),
-        };
-        checked.reference_decoded += 1;
-        if let Some(difference) = difference {
-            let problem = format!("the reference decoder returns a different result: {difference}");
-            checked.findings.push(Finding::new(
-                "decoder_mismatch",
-                url,
-                &problem,
-                Remedy::ReportBug,
-            ));
-        }
-    }
-
-    /// Returns the listed object to compare with a claimed object, its URL, and whether it was touched. Returns `None`
-    /// if the object no longer exists or was rewritten.
-    fn comparable<'o>(
-        &self,
-        claimed: &Claimed,
-        before: &HeldObject,
-        objects: &HashMap<&str, &'o Object>,
-    ) -> Option<(&'o Object, String, Change)> {
-        let object = objects.get(identity(&claimed.name))?;
-        let url = self.sources[object.source].url(&object.listed);
-        match before.change(&url, &object.listed) {
-            Change::Rewritten(_) => None,
-            change => Some((object, url, change)),
-        }
-    }
-
-    /// Counts the retired objects, and those that still exist in the source.
-    fn count_retired(
-        &self,
-        claims: &[ActiveClaim],
-        objects: &HashMap<&str, &Object>,
-        report: &mut Report,
-    ) {
-        for ActiveClaim { number, claim, amendments, .. } in claims {
-            let retired =
-                claim.objects.iter().filter(|object| amendments.is_retired(*number, object));
-            for claimed in retired {
-                let found = objects.get(identity(&claimed.name));
-                let url = |object: &&Object| self.sources[object.source].url(&object.listed);
-                let is_found = found.is_some_and(|object| url(object) == claim.url(claimed));
-                report.retired += 1;
-                report.retired_in_source += u64::from(is_found);
-            }
-        }
-    }
-
-    /// Returns the sample of objects that the reference decoder also decodes.
-    fn sample<'c>(
-        &self,
-        claims: &[ActiveClaim<'c>],
-        objects: &HashMap<&str, &Object>,
-    ) -> Sample<'c> {
-        let mut sample = Sample::default();
-        for ActiveClaim { partition, number, claim, state, amendments, .. } in claims {
-            let table = partition.log_type.table();
-            if self.read_data.is_none() || **state != State::Done || sample.has_first(table) {
-                continue;
-            }
-            for (claimed, before) in HeldObject::of(*number, claim, amendments) {
-                let found = self.comparable(claimed, &before, objects);
-                if found.is_some_and(|(_, _, change)| change == Change::None) {
-                    sample.offer(table, claimed);
-                }
-            }
-        }
-        sample
     }
 }
 
-/// Reports incomplete objects: objects that were not read to the end, or that have lines but no rows.
-fn find_incomplete(claims: &[ActiveClaim], report: &mut Report) {
-    let mut objects = Objects::default();
-    for ActiveClaim { number, claim, amendments, .. } in claims {
-        objects.add(*number, claim, amendments);
+/// Adds the counts of a claim. Reports it if it is not published, and its incomplete objects: objects that were not read
+/// to the end, or that have lines but no rows.
+fn count(active: &ActiveClaim, checked: &mut Checked) {
+    let ActiveClaim { number, claim, state, amendments, name, .. } = active;
+    checked.report.claims += 1;
+    checked.report.lines += claim.lines;
+    checked.report.rows += claim.rows;
+    checked.report.rejects += claim.rejects.values().sum::<u64>();
+    if **state != State::Done {
+        let problem = "is claimed, but its files may not be published yet";
+        checked.report("unpublished", name, problem, Remedy::Publish);
     }
-    objects.cut();
-    report.objects_with_rejects = objects.with_rejects;
-    report.worst_objects = objects.worst;
-    report.accepted = objects.accepted;
-    report.findings.extend(objects.findings);
+    checked.with_rejects.add(*number, claim, amendments);
+}
+
+/// Returns the days of late objects and the days beside them, in order.
+fn with_beside(late: Vec<Day>) -> impl Iterator<Item = Day> {
+    let mut days = BTreeMap::<Position, Vec<_>>::new();
+    for Day { position, objects } in late {
+        let beside = [position.day.pred_opt(), position.day.succ_opt()].into_iter().flatten();
+        for day in beside {
+            days.entry(Position { day, ..position.clone() }).or_default();
+        }
+        days.entry(position).or_default().extend(objects);
+    }
+    days.into_iter().map(|(position, objects)| Day { position, objects })
+}
+
+/// Reads the claims of the days, and passes the days to the workers.
+struct Reader<'v, 's, 'e> {
+    verification: &'e Verification<'v>,
+    partitions: &'s Partitions,
+    files: &'s Files<'s>,
+    hints: &'s Hints,
+    /// The remedy for each partition whose converted objects are unknown.
+    unknown: BTreeMap<Partition, Remedy>,
+    sample: Sample,
+    findings: Vec<Finding>,
+    workers: Workers<'s, 'e, Contents>,
+}
+
+impl<'e> Reader<'_, '_, 'e> {
+    /// Reads days, which must be in order.
+    fn read(
+        &mut self,
+        days: &mut dyn Iterator<Item = Result<Day, PlanError>>,
+        is_late: bool,
+    ) -> Result<(), PlanError> {
+        let (mut before, mut day): (Option<Arc<Contents>>, Option<Arc<Contents>>) = (None, None);
+        loop {
+            self.workers.wait()?;
+            // The listing can have ended, and claims can have no files, so nothing else might notice.
+            if self.verification.stop.load(Ordering::Relaxed) {
+                return Err(PlanError::Interrupted);
+            }
+            let after = match days.next().transpose()? {
+                Some(after) => {
+                    let contents = self.contents(after, is_late)?;
+                    let weight = contents.weight();
+                    Some(self.workers.add(contents, weight))
+                }
+                None => None,
+            };
+            if let Some(day) = &day {
+                self.check(Around::new(before.as_ref(), day, after.as_ref()));
+            }
+            if after.is_none() {
+                return Ok(());
+            }
+            before = day;
+            day = after;
+        }
+    }
+
+    fn check(&mut self, around: Around) {
+        let verification: &'e Verification = self.verification;
+        verification.offer(&around, &mut self.sample);
+        let sample = self.sample.clone();
+        self.workers.check(move || verification.check_day(&around, &sample));
+    }
+
+    /// Reads the claims of a day. If its objects are late, its claims were read before, so they are not reported again.
+    fn contents(&mut self, day: Day, is_late: bool) -> Result<Contents, DatasetError> {
+        let mut partitions: BTreeSet<Partition> = self.partitions.on(&day.position).collect();
+        for object in &day.objects {
+            if !partitions.contains(&object.partition) {
+                partitions.insert(Partition::clone(&object.partition));
+            }
+        }
+        let selection = self.verification.selection;
+        let is_selected = |partition: &Partition| selection.wants_partition(partition);
+        let mut contents = Contents::new(day.position, day.objects, is_late);
+        for partition in partitions {
+            match Log::read(self.verification.dataset, &partition, self.hints) {
+                Ok(log) => {
+                    if !is_late {
+                        self.find_orphans(&log)?;
+                    }
+                    let is_beside = || plan::beside(&partition).any(|beside| is_selected(&beside));
+                    let is_selected = is_selected(&partition);
+                    // Nothing is compared with the other claims, so they need no memory.
+                    if is_selected || is_beside() {
+                        let claims = Claims::new(log, is_selected);
+                        if !is_late {
+                            self.findings.extend(self.verification.find_misplaced(&claims));
+                        }
+                        contents.partitions.push(claims);
+                    }
+                }
+                Err(error) => {
+                    let Some(remedy) = Remedy::of(&error) else { return Err(error) };
+                    if !is_late {
+                        let (name, problem) = (partition.to_string(), error.with_source());
+                        let finding = Finding::new("invalid_state", name, &problem, remedy);
+                        self.findings.push(finding);
+                        self.unknown.insert(partition.clone(), remedy);
+                    }
+                }
+            }
+            if let Some(remedy) = self.unknown.get(&partition) {
+                contents.unknown.insert(partition.log_type, *remedy);
+            }
+        }
+        Ok(contents)
+    }
+
+    /// Reports orphan files of a partition.
+    fn find_orphans(&mut self, log: &Log) -> Result<(), DatasetError> {
+        let orphans = self.files.orphans(log)?;
+        if orphans.is_empty() {
+            self.findings.extend(self.files.orphan_originals(log)?);
+        } else {
+            self.unknown.insert(log.partition().clone(), Remedy::Repair);
+        }
+        self.findings.extend(orphans);
+        Ok(())
+    }
 }

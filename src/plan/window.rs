@@ -84,7 +84,7 @@ impl Window {
         let is_own = |object: &Object| object.partition.day == position.day;
         let (own, next): (Vec<_>, Vec<_>) = objects.into_iter().partition(is_own);
         if !next.is_empty() {
-            self.of(position.next_day()).carried = next;
+            self.of(position.next_day()).carried.extend(next);
         }
         let mut objects = carried;
         objects.extend(own);
@@ -149,4 +149,49 @@ pub(super) fn drop_repeated(objects: &mut Vec<Object>, mut dropped: impl FnMut(&
         dropped(next, Copy::of(&next.listed, &kept.listed));
         true
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::atomic::AtomicBool;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::logs::key::from_root;
+    use crate::plan::{Listing, Selection};
+    use crate::store::{Network, Source};
+
+    #[test]
+    fn objects_are_carried_over_from_a_day_that_is_taken_twice() {
+        let source = TempDir::new().unwrap();
+        let day =
+            source.path().join("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/20");
+        fs::create_dir_all(&day).unwrap();
+        for id in ["39xza92o", "49xza92o"] {
+            let name = format!(
+                "012345678901_elasticloadbalancing_eu-west-1_app.my-lb.50dc6c495c0c9188_20250719T2355Z_192.0.2.1_{id}.log.gz"
+            );
+            fs::write(day.join(name), "").unwrap();
+        }
+        let path = source.path().to_str().unwrap();
+        let sources = [Source::open(path, &Network::default(), from_root).unwrap()];
+        let selection = Selection::default();
+        let objects = Listing::take(&sources, &selection, &AtomicBool::new(false)).unwrap().objects;
+        assert_eq!(objects.len(), 2);
+
+        let mut window = Window::default();
+        let next = Position::of(&objects[0].partition);
+        let own = Position { day: next.day.pred_opt().unwrap(), ..next.clone() };
+        for object in objects {
+            window.of(own.clone()).objects.push(object);
+            let (position, mut open) = window.pop().unwrap();
+            assert_eq!(position, own);
+            let carried = open.take_carried();
+            assert!(window.day(position, open.objects, carried).is_none());
+        }
+        let (position, mut open) = window.pop().unwrap();
+        assert_eq!((position, open.take_carried().len()), (next, 2));
+    }
 }

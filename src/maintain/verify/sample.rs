@@ -28,29 +28,29 @@ const MAX_SIZE: u64 = 64 << 20;
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Selects the objects that are also decoded with the reference decoder.
-#[derive(Debug, Default)]
-pub(super) struct Sample<'c> {
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sample {
     /// The name of each table's first object that can be sampled. It is always sampled, so that even small datasets
     /// have a sample.
-    first: BTreeMap<&'static str, &'c str>,
+    first: BTreeMap<&'static str, String>,
 }
 
-impl<'c> Sample<'c> {
+impl Sample {
     /// Returns whether the first object of a table is known.
     pub(super) fn has_first(&self, table: &'static Table) -> bool {
         self.first.contains_key(table.name.as_str())
     }
 
     /// Sets the first object of a table, if none is set yet and the object can be sampled.
-    pub(super) fn offer(&mut self, table: &'static Table, object: &'c Claimed) {
+    pub(super) fn offer(&mut self, table: &'static Table, object: &Claimed) {
         if can_be_sampled(object) {
-            self.first.entry(&table.name).or_insert(&object.name);
+            self.first.entry(&table.name).or_insert_with(|| object.name.clone());
         }
     }
 
     /// Returns whether an object of a table is in the sample.
     pub(super) fn contains(&self, table: &Table, object: &Claimed) -> bool {
-        let is_first = self.first.get(table.name.as_str()) == Some(&object.name.as_str());
+        let is_first = self.first.get(table.name.as_str()) == Some(&object.name);
         can_be_sampled(object) && (is_first || is_drawn(&object.name))
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Objects {
 
 impl Objects {
     /// Adds the objects of a claim.
-    pub(super) fn add<'a>(&mut self, number: usize, claim: &'a Claim, amendments: &Amendments<'a>) {
+    pub(super) fn add(&mut self, number: usize, claim: &Claim, amendments: &Amendments) {
         for object in claim.objects.iter().filter(|object| !object.rejects.is_empty()) {
             self.with_rejects += 1;
             let (url, rejects) = (claim.url(object), object.reject_count());
@@ -57,6 +57,15 @@ impl Objects {
                 ));
             }
         }
+    }
+
+    /// Adds other objects.
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.with_rejects += other.with_rejects;
+        self.accepted += other.accepted;
+        self.worst.append(&mut other.worst);
+        self.cut();
+        self.findings.append(&mut other.findings);
     }
 
     /// Truncates `worst` to the objects with the most rejects.
