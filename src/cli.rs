@@ -2,6 +2,7 @@
 
 mod accept;
 mod clean;
+mod compact;
 mod completions;
 mod convert;
 mod ddl;
@@ -43,6 +44,7 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::accept::Accept;
 use crate::cli::clean::Clean;
+use crate::cli::compact::Compact;
 use crate::cli::completions::Completions;
 use crate::cli::convert::Convert;
 use crate::cli::ddl::Ddl;
@@ -129,6 +131,7 @@ enum Command {
     /// Publish a dataset as Apache Iceberg tables
     #[command(subcommand, after_help = iceberg::AFTER)]
     Iceberg(Iceberg),
+    Compact(Compact),
     Completions(Completions),
     Man(Manual),
 }
@@ -199,7 +202,8 @@ impl Command {
             | Self::Remove(_)
             | Self::Repair(_)
             | Self::Clean(_)
-            | Self::Iceberg(_) => Some(all()),
+            | Self::Iceberg(_)
+            | Self::Compact(_) => Some(all()),
             _ => None,
         }
     }
@@ -235,6 +239,7 @@ impl Command {
             Self::Repair(_) => "repair interrupted; the same command finishes it",
             Self::Inspect(_) => "inspection interrupted",
             Self::Iceberg(_) => "publication interrupted; the same command continues it",
+            Self::Compact(_) => "compaction interrupted; the same command continues it",
             _ => "interrupted",
         }
     }
@@ -250,7 +255,8 @@ impl Command {
             | Self::Restore(_)
             | Self::Retire(_)
             | Self::Remove(_)
-            | Self::Iceberg(_) => GRACE,
+            | Self::Iceberg(_)
+            | Self::Compact(_) => GRACE,
             _ => Duration::ZERO,
         }
     }

@@ -307,12 +307,16 @@ impl<W: Write + Send> ArrowEncoder<W> {
         Ok(self.0.write_all(bytes)?)
     }
 
-    /// Writes the footer, and returns the writer.
+    /// Writes a footer that contains `facts` as key-value metadata. Returns the writer.
     ///
     /// # Errors
     ///
     /// Fails if the file cannot be written.
-    pub(crate) fn finish(self) -> Result<W, ParquetError> {
+    pub(crate) fn finish(mut self, facts: &[(&str, String)]) -> Result<W, ParquetError> {
+        for (key, value) in facts {
+            let fact = KeyValue::new((*key).to_owned(), value.clone());
+            self.0.append_key_value_metadata(fact);
+        }
         self.0.into_inner()
     }
 }

@@ -7,6 +7,7 @@ mod orphans;
 mod output;
 pub(crate) mod reference;
 mod restored;
+mod rewrites;
 mod rows;
 mod sample;
 mod skipped;
@@ -63,6 +64,8 @@ pub struct Report {
     pub claims: u64,
     /// Number of files that match their claims.
     pub files: u64,
+    /// Number of compacted files that match their rewrites.
+    pub compacted_files: u64,
     /// Number of lines that were read, according to the claims.
     pub lines: u64,
     /// Number of rows, according to the claims.
@@ -136,6 +139,7 @@ struct ActiveClaim<'a> {
 #[derive(Default)]
 struct Checked {
     files: u64,
+    compacted_files: u64,
     compared: u64,
     reference_decoded: u64,
     not_compared: u64,
@@ -148,6 +152,7 @@ struct Checked {
 impl Checked {
     fn add(mut self, other: Self) -> Self {
         self.files += other.files;
+        self.compacted_files += other.compacted_files;
         self.compared += other.compared;
         self.reference_decoded += other.reference_decoded;
         self.not_compared += other.not_compared;
@@ -178,10 +183,12 @@ impl Verification<'_> {
         let mut unknown = BTreeMap::new();
         let files = DataFiles::list(self.dataset)?;
         let originals = DataFiles::originals(self.dataset)?;
+        let compacted = DataFiles::compacted(self.dataset)?;
         let logs = self.logs(&listing, &mut unknown, &mut report)?;
         let orphans = Orphans { dataset: self.dataset, logs: &logs };
         orphans.find(&files, &mut unknown, &mut report)?;
         orphans.find_originals(&originals, &unknown, &mut report)?;
+        orphans.find_compacted(&compacted, &unknown, &mut report)?;
         let claims = self.claims(&logs, &mut report);
         self.compare_with_source(&listing, (&logs, &unknown), &claims, &mut report);
         find_incomplete(&claims, &mut report);
@@ -189,10 +196,15 @@ impl Verification<'_> {
             listing.objects.iter().map(|object| (object.identity(), object)).collect();
         self.count_retired(&claims, &objects, &mut report);
         let sample = self.sample(&claims, &objects);
+        let selected: Vec<&Log> =
+            logs.iter().filter(|log| self.selection.wants_partition(log.partition())).collect();
         let checked: Result<Vec<Checked>, PlanError> = threads::pool(0)?.install(|| {
-            claims.par_iter().map(|claim| self.check(claim, &objects, &sample)).collect()
+            let of_claims = claims.par_iter().map(|claim| self.check(claim, &objects, &sample));
+            let of_rewrites = selected.par_iter().map(|log| self.check_rewrites(log));
+            of_claims.chain(of_rewrites).collect()
         });
         let checked = checked?.into_iter().fold(Checked::default(), Checked::add);
+        report.compacted_files = checked.compacted_files;
         report.files = checked.files;
         report.compared = checked.compared;
         report.reference_decoded = checked.reference_decoded;
@@ -436,7 +448,7 @@ impl Verification<'_> {
     ) {
         let ActiveClaim { partition, number, claim, amendments, .. } = active;
         let table = partition.log_type.table();
-        let written = match rows::of_claim(self.dataset, table, claim) {
+        let written = match rows::of_files(self.dataset, table, &claim.outputs) {
             Ok(written) => written,
             Err(error) => {
                 let name = claim.outputs.first().map_or("", |output| &output.file.key);

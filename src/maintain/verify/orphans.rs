@@ -72,6 +72,25 @@ impl Orphans<'_> {
         Ok(())
     }
 
+    /// Reports compacted files that no rewrite names. Skips partitions in `unknown`.
+    pub(super) fn find_compacted(
+        &self,
+        compacted: &DataFiles,
+        unknown: &BTreeMap<Partition, Remedy>,
+        report: &mut Report,
+    ) -> Result<(), DatasetError> {
+        let partitions: BTreeSet<Partition> =
+            compacted.keys().filter_map(|key| self.dataset.partition_of(&key)).collect();
+        for partition in partitions.into_iter().filter(|each| !unknown.contains_key(each)) {
+            let orphans = |log: &Log| compacted.orphan_compacted(self.dataset, log);
+            for key in self.confirmed(&partition, orphans)? {
+                let problem = "is a compacted file that no rewrite names";
+                self.report(&key, problem, Remedy::Clean, report);
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the orphan files of a partition. If the log in memory shows any, reads the log again, because another
     /// run may have published files since.
     fn confirmed(

@@ -13,7 +13,7 @@ use arrow::row::{RowConverter, SortField};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sha2::{Digest, Sha256};
 
-use crate::dataset::claim::{Claim, Claimed};
+use crate::dataset::claim::{Claimed, Output};
 use crate::dataset::file::PublishedFile;
 use crate::dataset::layout::Dataset;
 use crate::decode::decoder::Decoder;
@@ -116,14 +116,14 @@ impl Hasher {
     }
 }
 
-/// Reads the rows and rejects of a claim from its files. Returns them keyed by object name.
-pub(super) fn of_claim(
+/// Reads rows and rejects from files. Returns them keyed by object name. Ignores originals files.
+pub(super) fn of_files<'o>(
     dataset: &Dataset,
     table: &Table,
-    claim: &Claim,
+    outputs: impl IntoIterator<Item = &'o Output>,
 ) -> anyhow::Result<HashMap<String, ObjectRows>> {
     let mut objects: HashMap<String, ObjectRows> = HashMap::new();
-    for output in claim.outputs.iter().filter(|output| !output.has_originals()) {
+    for output in outputs.into_iter().filter(|output| !output.has_originals()) {
         let are_rejects = output.table == reject::TABLE;
         let schema = if are_rejects { reject::schema() } else { table.file_schema() };
         let hasher = Hasher::new(schema)?;

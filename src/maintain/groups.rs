@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -73,6 +73,11 @@ impl Groups {
     /// Returns the file.
     pub(super) fn file(&self) -> &PublishedFile {
         &self.file
+    }
+
+    /// Returns the columns of the record batches, if all columns are wanted.
+    pub(super) fn schema(&self) -> SchemaRef {
+        Arc::clone(self.metadata.schema())
     }
 
     /// Returns the footer.

@@ -1,0 +1,93 @@
+//! Checks compacted files: their bytes, their footers and, optionally, that they contain the same rows as the files that
+//! they replace.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use parquet::file::metadata::ParquetMetaData;
+
+use crate::dataset::claim::{Log, Output, TableFile};
+use crate::dataset::file::INPUTS;
+use crate::dataset::layout::Dataset;
+use crate::maintain::verify::{Checked, Finding, Verification, output, rows};
+use crate::plan::{PlanError, Remedy};
+
+impl Verification<'_> {
+    /// Checks the compacted files of a partition that are in effect.
+    pub(super) fn check_rewrites(&self, log: &Log) -> Result<Checked, PlanError> {
+        let mut checked = Checked::default();
+        let files = log.table_files();
+        for number in &files.invalid {
+            let problem = "is a rewrite that contradicts the entries before it, so it has no effect";
+            let name = log.name(self.dataset, *number);
+            checked.findings.push(Finding::new("invalid_state", name, problem, Remedy::Investigate));
+        }
+        let is_removed = |file: &&TableFile| !log.is_removed(file.number);
+        let compacted = files.current.values().filter(|file| file.claim.is_none());
+        for file in compacted.filter(is_removed) {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(PlanError::Interrupted);
+            }
+            let whole = self.restore || self.read_data.is_some();
+            let contradiction = |footer: &_| contradiction(footer, self.dataset, file);
+            let problem = output::check_with(self.dataset, file.output, whole, contradiction)?;
+            let problem = match problem {
+                None if self.read_data.is_some() => self.other_rows(log, file),
+                problem => problem,
+            };
+            match problem {
+                None => checked.compacted_files += 1,
+                Some(problem) => {
+                    let name = self.dataset.target().name(&file.output.file.key);
+                    let finding = Finding::new("file_mismatch", name, &problem, Remedy::Revert);
+                    checked.findings.push(finding);
+                }
+            }
+        }
+        Ok(checked)
+    }
+
+    /// Compares the rows of a compacted file with those of the files that it replaces. Describes the difference, if
+    /// there is one.
+    fn other_rows(&self, log: &Log, file: &TableFile) -> Option<String> {
+        let table = log.partition().log_type.table();
+        let leaves: Vec<&Output> = file.leaves().into_iter().map(|(output, _)| output).collect();
+        let read = rows::of_files(self.dataset, table, leaves);
+        let written = rows::of_files(self.dataset, table, [file.output]);
+        let (read, written) = match (read, written) {
+            (Ok(read), Ok(written)) => (read, written),
+            (_, Err(error)) => return Some(format!("{error:#}")),
+            (Err(error), _) => {
+                return Some(format!("cannot be compared with the files that it replaces: {error:#}"));
+            }
+        };
+        let names: BTreeSet<&String> = read.keys().chain(written.keys()).collect();
+        names.into_iter().find_map(|name| {
+            let of = |rows: &std::collections::HashMap<_, _>| {
+                rows.get(name).copied().unwrap_or_default()
+            };
+            let difference = of(&read).difference(of(&written))?;
+            Some(format!("differs from the files that it replaces: {name} {difference}"))
+        })
+    }
+}
+
+/// Describes how the footer of a compacted file contradicts its rewrite. Returns `None` if the footer is valid.
+fn contradiction(footer: &ParquetMetaData, dataset: &Dataset, file: &TableFile) -> Option<String> {
+    let metadata = footer.file_metadata();
+    let (rows, expected) = (metadata.num_rows().cast_unsigned(), file.output.rows);
+    if rows != expected {
+        return Some(format!("has {rows} rows instead of {expected}"));
+    }
+    let fact = |key: &str| {
+        let facts = metadata.key_value_metadata().into_iter().flatten();
+        facts.into_iter().find(|fact| fact.key == key).and_then(|fact| fact.value.as_deref())
+    };
+    if !dataset.redaction().is_empty() && fact("alb2parquet.redaction").is_none() {
+        return Some("does not state its redaction in its footer".to_owned());
+    }
+    let leaves = file.leaves().into_iter();
+    let leaves: BTreeSet<&str> = leaves.map(|(output, _)| output.file.key.split().1).collect();
+    let stated: BTreeSet<&str> = fact(INPUTS).into_iter().flat_map(|names| names.split(',')).collect();
+    (stated != leaves).then(|| "names other files in its footer than in its rewrite".to_owned())
+}
