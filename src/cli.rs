@@ -356,6 +356,7 @@ pub fn main() -> ExitCode {
         Command::Policy(policy) => policy.run(),
         Command::Ddl(ddl) => ddl.run(),
         Command::Iceberg(iceberg) => iceberg.run(&signals),
+        Command::Compact(compact) => compact.run(&signals),
         Command::Completions(completions) => completions.run(),
         Command::Man(manual) => manual.run(),
     });

@@ -107,6 +107,7 @@ impl Compact {
             min_files: self.min_files as usize,
             revert: self.revert,
             write: self.yes,
+            threads: 0,
             stop: signals.stop(),
         };
         let replacements = compaction.run()?;

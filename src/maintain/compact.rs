@@ -27,9 +27,10 @@ use crate::logs::reject;
 use crate::logs::schema::SOURCE_KEY;
 use crate::maintain::compact::merge::Merge;
 use crate::maintain::groups::Groups;
-use crate::plan::Selection;
+use crate::plan::{PlanError, Selection};
 use crate::store::{StagedFile, Writing};
 use crate::util::hash::hex;
+use crate::util::threads;
 
 /// Maximum number of files that are merged at once.
 const MAX_INPUTS: usize = 1000;
@@ -55,6 +56,8 @@ pub struct Compaction<'a> {
     pub revert: bool,
     /// Whether to write. Otherwise, only reports what would be done.
     pub write: bool,
+    /// Number of files to open concurrently and of columns to encode concurrently; 0 for one per core.
+    pub threads: usize,
     /// Stops the compaction after the current file when set.
     pub stop: &'a AtomicBool,
 }
@@ -108,7 +111,11 @@ impl Compaction<'_> {
     /// # Errors
     ///
     /// Fails if the dataset cannot be read or written. All replacements that were recorded remain.
-    pub fn run(&self) -> Result<Vec<Replacement>, DatasetError> {
+    pub fn run(&self) -> Result<Vec<Replacement>, PlanError> {
+        Ok(threads::pool(self.threads)?.install(|| self.run_on_pool())?)
+    }
+
+    fn run_on_pool(&self) -> Result<Vec<Replacement>, DatasetError> {
         let hints = Hints::list(self.dataset)?;
         let mut all = Vec::new();
         for partition in hints.partitions().filter(|each| self.selection.wants_partition(each)) {

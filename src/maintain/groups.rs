@@ -40,7 +40,7 @@ pub(super) struct Groups {
     at: u64,
 }
 
-type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>>;
+type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
 
 impl Groups {
     /// Opens the file of an output. If `views` is set, text is read as `Utf8View`, so that repeated values share their

@@ -1,5 +1,5 @@
-//! After publishing, every Iceberg table contains exactly the files of the claims that are done, even if publishers,
-//! conversions and removals crash, fail, race or pause at any call to the store or the catalog.
+//! After publishing, every Iceberg table contains exactly the rows of the claims that are done, even if publishers,
+//! conversions, compactions and removals crash, fail, race or pause at any call to the store or the catalog.
 //!
 //! The catalog is a file for each table in the same store, which is compared and replaced in one call. Such a call can
 //! fail before or after it takes effect, take effect later, or report a conflict for no reason.
@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use alb2parquet::Reader;
+use alb2parquet::arrow::array::AsArray;
 use alb2parquet::internals::catalog::iceberg::{
     Committed, Files, IcebergError, Options, Pointer, PointerCatalog, Pointers, Publication,
     Publisher,
@@ -24,11 +25,16 @@ use alb2parquet::internals::dataset::ledger::Ledger;
 use alb2parquet::internals::encode::{Format, TableEncoder};
 use alb2parquet::internals::logs::key::Partition;
 use alb2parquet::internals::logs::schema::LogType;
+use alb2parquet::internals::maintain::compact::{Compaction, Replacement};
+use alb2parquet::internals::maintain::verify::Verification;
+use alb2parquet::internals::plan::Selection;
+use alb2parquet::internals::redact::Redaction;
 use alb2parquet::internals::store::{Bucket, Patience, Writing};
 use futures::FutureExt as _;
 use iceberg::spec::{FormatVersion, Manifest, ManifestList, ManifestStatus, TableMetadata};
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::simulation::random::Random;
 use crate::simulation::store::{Fault, Rates, SimStore};
@@ -160,7 +166,8 @@ impl World {
         let line = "http 2025-11-24T10:00:00.000000Z 0.0012 192.0.2.1:80 web PASS 200 -\n";
         let table = partition.log_type.table();
         let mut file = TableEncoder::new(table, Format::default(), Vec::new())?;
-        for batch in Reader::of_text(partition.log_type, "source_key", line.as_bytes()) {
+        // The key identifies the row.
+        for batch in Reader::of_text(partition.log_type, &run, line.as_bytes()) {
             file.write(&batch?)?;
         }
         let bytes = file.finish(&[])?;
@@ -182,6 +189,40 @@ impl World {
         let dataset = self.dataset(actor, run, &Arc::default())?;
         Ledger::open(&dataset)?.remove(partition, false)?;
         Ok(())
+    }
+
+    /// Compacts the dataset, or reverts earlier compactions.
+    fn compact(&self, actor: usize, run: String, revert: bool) -> anyhow::Result<Vec<Replacement>> {
+        let dataset = self.dataset(actor, run, &Arc::default())?;
+        let compaction = Compaction {
+            dataset: &dataset,
+            selection: &Selection::default(),
+            target_file_size: 1 << 20,
+            min_files: 2,
+            revert,
+            write: true,
+            threads: 1,
+            stop: &AtomicBool::new(false),
+        };
+        Ok(compaction.run()?)
+    }
+
+    /// Returns the keys in the rows of files.
+    fn rows<'k>(&self, files: impl IntoIterator<Item = &'k String>) -> anyhow::Result<Vec<String>> {
+        let state = self.scheduler.state();
+        let mut rows = Vec::new();
+        for file in files {
+            let path = Path::from(file.as_str());
+            let bytes = async { state.dataset.get(&path).await?.bytes().await };
+            let bytes = bytes.now_or_never().unwrap()?;
+            for batch in ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()? {
+                let batch = batch?;
+                let keys = batch.column_by_name("source_key").unwrap().as_string::<i32>().clone();
+                rows.extend(keys.iter().map(|key| key.unwrap().to_owned()));
+            }
+        }
+        rows.sort();
+        Ok(rows)
     }
 
     /// Returns the data files in the table, read with the Iceberg crate.
@@ -224,6 +265,30 @@ fn claimed(dataset: &Dataset) -> anyhow::Result<BTreeSet<String>> {
     Ok(keys)
 }
 
+/// Returns how the compacted files in the table differ from those of the rewrites in effect, or what `verify` finds.
+fn compacted_problem(dataset: &Dataset, published: &[String]) -> anyhow::Result<Option<String>> {
+    let compacted: Vec<&String> =
+        published.iter().filter(|key| key.starts_with("_alb2parquet/compacted/")).collect();
+    let redaction = Redaction::default();
+    let verification = Verification {
+        sources: &[],
+        dataset,
+        selection: &Selection::default(),
+        read_data: Some(&redaction),
+        restore: false,
+        reference: &LogType::table,
+        stop: &AtomicBool::new(false),
+    };
+    let report = verification.run()?;
+    if report.compacted_files != compacted.len() as u64 {
+        return Ok(Some(format!("{report:?}, but the table has {compacted:?}")));
+    }
+    // The simulated conversions embed no claims.
+    let mut findings = report.findings.iter();
+    let found = findings.find(|finding| finding.name.contains("compacted/") || finding.kind == "orphan");
+    Ok(found.map(|finding| format!("{finding:?}")))
+}
+
 /// The table that the simulated conversions fill.
 const TABLE_OF_CHECKS: &str = "alb_health_check_logs";
 
@@ -232,14 +297,16 @@ fn partition(day: u64) -> Partition {
     Partition::new(LogType::HealthCheck, "012345678901", "eu-west-1", day).unwrap()
 }
 
-/// Actions: conversions, removals and publications.
-const ACTIONS: u64 = 9;
+/// Actions: conversions, removals, compactions and publications.
+const ACTIONS: u64 = 12;
 
 /// Performs an action of an actor.
 fn act(world: &World, actor: usize, action: u64, name: String, day: u64) -> anyhow::Result<()> {
     match action {
         0..4 => world.convert(actor, name, &partition(day))?,
         4 => world.remove_partition(actor, name, &partition(day))?,
+        9 | 10 => drop(world.compact(actor, name, false)?),
+        11 => drop(world.compact(actor, name, true)?),
         _ => {
             let publication = world.publish(actor, name)?;
             let mut failures = publication.tables.iter().flat_map(|table| &table.failures);
@@ -323,8 +390,11 @@ fn check(world: &World) -> anyhow::Result<Option<String>> {
     if !publication.is_complete() {
         return Ok(Some(format!("the last publication is not complete: {publication:?}")));
     }
-    if !published.iter().eq(&claimed) {
+    if world.rows(&published)? != world.rows(&claimed)? {
         return Ok(Some(format!("the table has {published:?}, but the claims have {claimed:?}")));
+    }
+    if let Some(problem) = compacted_problem(&dataset, &published)? {
+        return Ok(Some(problem));
     }
     let again = world.publish(0, "one more".to_owned())?;
     let is_changed = again.tables.iter().any(|table| table.added_files + table.removed_files > 0);
@@ -423,6 +493,155 @@ fn every_call_of_a_publication_can_fail() {
             assert_eq!(check(&world).unwrap(), None, "{fault:?} at call {call}");
         }
     }
+}
+
+#[test]
+fn every_call_of_a_compaction_can_fail() {
+    for revert in [false, true] {
+        let prepare = || {
+            let world = quiet();
+            for run in ["a", "b", "c"] {
+                world.convert(0, run.to_owned(), &partition(0)).unwrap();
+            }
+            world.convert(0, "d".to_owned(), &partition(1)).unwrap();
+            if revert {
+                world.compact(0, "first".to_owned(), false).unwrap();
+            }
+            world.publish(0, "first publication".to_owned()).unwrap();
+            world
+        };
+        let act = |world: &World| {
+            world.compact(0, "compaction".to_owned(), revert)?;
+            world.publish(0, "second publication".to_owned())
+        };
+        let world = prepare();
+        let before = world.scheduler.state().calls;
+        act(&world).unwrap();
+        let calls = world.scheduler.state().calls - before;
+        assert!(calls > 30, "{calls}");
+        assert_eq!(check(&world).unwrap(), None);
+        assert_eq!(world.published().len(), if revert { 4 } else { 2 });
+        for fault in [Fault::CrashBefore, Fault::CrashAfter, Fault::ErrorBefore, Fault::ErrorAfter]
+        {
+            for call in 1..=calls {
+                let world = prepare();
+                world.scheduler.state().fail_at = Some((before + call, fault));
+                ignore_faults(|| act(&world).map(drop));
+                world.scheduler.state().fail_at = None;
+                assert_eq!(check(&world).unwrap(), None, "{fault:?} at call {call}");
+                // The next compaction finishes what the failed one has begun.
+                act(&world).unwrap();
+                assert_eq!(check(&world).unwrap(), None, "{fault:?} at call {call}");
+                let files = if revert { 4 } else { 2 };
+                assert_eq!(world.published().len(), files, "{fault:?} at call {call}");
+            }
+        }
+    }
+}
+
+#[test]
+fn of_concurrent_compactions_and_removals_each_row_is_published_once() {
+    const COMPACT: u64 = 9;
+    const REMOVE: u64 = 4;
+    const PUBLISH: u64 = 5;
+    let (mut lost, mut won) = (0, 0);
+    for seed in 0..RACES {
+        let world = World::new(Random::new(seed));
+        world.scheduler.start(1);
+        for run in ["a", "b", "c"] {
+            world.convert(0, run.to_owned(), &partition(0)).unwrap();
+        }
+        {
+            let mut state = world.scheduler.state();
+            state.rates = Rates { pause: 100, conflict: 50, ..Rates::default() };
+            state.removing = true;
+        }
+        let second = if seed % 2 == 0 { COMPACT } else { REMOVE };
+        run_actors(
+            &world,
+            &[vec![(COMPACT, 0), (PUBLISH, 0)], vec![(second, 0), (PUBLISH, 0)]],
+        );
+        world.scheduler.state().rates = Rates::default();
+        world.scheduler.start(1);
+        assert_eq!(check(&world).unwrap(), None, "seed {seed}");
+        let files = world.published().len();
+        assert_eq!(files, usize::from(second == COMPACT), "seed {seed}");
+        let rewrites = entries(&world, "\"action\":\"rewrite\"");
+        assert!(rewrites <= 1, "seed {seed}: two compactions replaced the same files");
+        *(if rewrites == 1 { &mut won } else { &mut lost }) += 1;
+    }
+    assert!(won > RACES / 2 && lost > 0, "{won} {lost}");
+}
+
+/// Returns the number of entries in the log of the first partition that contain a text.
+fn entries(world: &World, text: &str) -> usize {
+    let state = world.scheduler.state();
+    let path = |number| Path::from(format!("{CLAIMS}/{number}.claim.json"));
+    let each = (1..).map_while(|number| read(&state.dataset, &path(number)));
+    each.filter(|entry| entry.contains(text)).count()
+}
+
+#[test]
+fn a_compacted_partition_whose_claims_are_lost_keeps_each_row_once() {
+    let prepare = || {
+        let world = quiet();
+        for run in ["a", "b", "c"] {
+            world.convert(0, run.to_owned(), &partition(0)).unwrap();
+        }
+        world.publish(0, "first".to_owned()).unwrap();
+        world.compact(0, "compaction".to_owned(), false).unwrap();
+        world.publish(0, "second".to_owned()).unwrap();
+        assert_eq!((world.published().len(), entries(&world, "")), (1, 4));
+        world
+    };
+    let rows = ["a", "b", "c"].map(ToOwned::to_owned);
+    // The rewrite is lost: its inputs replace its output.
+    let world = prepare();
+    delete(&world, &["4.claim.json", "4.done.json"]);
+    let publication = world.publish(0, "third".to_owned()).unwrap();
+    assert!(publication.is_complete(), "{publication:?}");
+    assert_eq!((world.published().len(), world.rows(&world.published()).unwrap()), (3, rows.to_vec()));
+    // The rewrite and one of its inputs are lost, or all entries: the table keeps the compacted file.
+    for lost in [3, 2, 1] {
+        let world = prepare();
+        for number in lost..=4 {
+            delete(&world, &[&format!("{number}.claim.json"), &format!("{number}.done.json")]);
+        }
+        let publication = world.publish(0, "third".to_owned()).unwrap();
+        let failure = &publication.tables[0].failures[0];
+        assert!(failure.contains("exists, but no claim accounts for it"), "{failure}");
+        assert_eq!(world.published().len(), 1);
+        assert_eq!(world.rows(&world.published()).unwrap(), rows);
+    }
+}
+
+#[test]
+fn a_damaged_compacted_file_replaces_nothing() {
+    let world = quiet();
+    for run in ["a", "b", "c"] {
+        world.convert(0, run.to_owned(), &partition(0)).unwrap();
+    }
+    world.publish(0, "first".to_owned()).unwrap();
+    let before = world.published();
+    world.compact(0, "compaction".to_owned(), false).unwrap();
+    let compacted = {
+        let state = world.scheduler.state();
+        let text = read(&state.dataset, &Path::from(format!("{CLAIMS}/4.claim.json"))).unwrap();
+        let entry: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let key = entry["output"]["key"].as_str().unwrap().to_owned();
+        let size = entry["output"]["size"].as_u64().unwrap() as usize;
+        let zeros = vec![0; size];
+        state.dataset.put(&Path::from(key.as_str()), zeros.into()).now_or_never().unwrap().unwrap();
+        key
+    };
+    let publication = world.publish(0, "second".to_owned()).unwrap();
+    let failures = &publication.tables[0].failures;
+    assert!(failures.len() == 1 && failures[0].contains(&compacted), "{failures:?}");
+    assert_eq!(world.published(), before);
+    // A reverted compaction leaves nothing to publish.
+    world.compact(0, "reversion".to_owned(), true).unwrap();
+    assert!(world.publish(0, "third".to_owned()).unwrap().is_complete());
+    assert_eq!(world.published(), before);
 }
 
 /// Directory of the claims in the first partition.
