@@ -84,8 +84,8 @@ const LEFT_OUT: u8 = 4;
 
 const AFTER: &str = "\
 Environment:
-  Flags (except --yes, --delete and --including-retired) can also be set by environment variables, which are named
-  ALB2PARQUET_ and the name of the flag:
+  Flags (except --yes, --delete, --including-retired and --revert) can also be set by environment variables, which are
+  named ALB2PARQUET_ and the name of the flag:
   ALB2PARQUET_THREADS=4, ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. Flags on the command line
   take precedence. An empty variable is treated as unset.
 
@@ -279,7 +279,8 @@ fn print_message(message: &str, json: bool) {
 }
 
 /// Flags that have no environment variable, because it would also affect later commands.
-const NO_VARIABLE: [&str; 5] = ["yes", "delete", "including-retired", "help", "version"];
+const NO_VARIABLE: [&str; 6] =
+    ["yes", "delete", "including-retired", "revert", "help", "version"];
 
 /// Escapes the arguments that are quoted in an error message, before clap prints the message in color.
 fn escaped(mut error: clap::Error) -> clap::Error {

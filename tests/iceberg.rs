@@ -23,6 +23,8 @@ mod with_feature {
     use std::collections::BTreeMap;
     use std::fs;
     use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
 
     use alb2parquet::internals::util::hash::hex;
     use iceberg::spec::{
@@ -312,7 +314,7 @@ mod with_feature {
                 }
             }
             let publish: &[&str] = if hour % 8 == 7 { &["--iceberg", &name] } else { &[] };
-            world.convert_with(&[&["--max-rejects", "1000"], publish].concat()).expect(0);
+            world.convert_with(&[&["--max-rejects", "1"], publish].concat()).expect(0);
         }
         let out = world.out().to_str().unwrap().to_owned();
         Lake { world, out, catalog }
@@ -364,7 +366,21 @@ mod with_feature {
         assert_eq!(tree(&lake.world.out()), tree_before, "a dry run writes");
 
         let snapshots = lake.metadata(ROWS).snapshots().len();
-        let run = lake.compact(&["--yes"]).expect(0);
+        // Queries during the compaction return the same rows.
+        let is_done = AtomicBool::new(false);
+        let run = thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut queries = 0;
+                while queries == 0 || !is_done.load(Ordering::Relaxed) {
+                    assert_eq!(lake.sorted_rows(ROWS), before[0]);
+                    queries += 1;
+                }
+            });
+            let run = lake.compact(&["--yes"]);
+            is_done.store(true, Ordering::Relaxed);
+            reader.join().unwrap();
+            run.expect(0)
+        });
         run.says(&["3 new files were written"]);
         assert_eq!((lake.files(ROWS).len(), lake.files("elb_rejects").len()), (2, 1));
         let metadata = lake.metadata(ROWS);
@@ -387,7 +403,7 @@ mod with_feature {
         for (key, bytes) in tree(&lake.world.source()) {
             other.put(&key, bytes);
         }
-        other.convert_with(&["--max-rejects", "1000"]).expect(0);
+        other.convert_with(&["--max-rejects", "1"]).expect(0);
         for table in [ROWS, "elb_rejects"] {
             let of = |out: &std::path::Path, day: &str| {
                 let files = crate::support::files(out, table);
@@ -409,7 +425,7 @@ mod with_feature {
         // Late objects are compacted together with the result of the first compaction.
         for hour in 24..28 {
             lake.world.put(&key_on("2025/07/19", hour), gzip(good_lines(2)));
-            lake.world.convert_with(&["--iceberg", &lake.name(), "--max-rejects", "1000"]).expect(0);
+            lake.world.convert_with(&["--iceberg", &lake.name(), "--max-rejects", "1"]).expect(0);
         }
         assert_eq!(lake.files(ROWS).len(), 6);
         lake.compact(&["--yes"]).expect(0).says(&["5 files with"]);
@@ -436,7 +452,7 @@ mod with_feature {
         lake.publish(&[]).expect(0);
         assert_eq!(lake.files(ROWS).len(), 0);
         let name = lake.name();
-        lake.world.convert_with(&["--iceberg", &name, "--max-rejects", "1000"]).expect(0);
+        lake.world.convert_with(&["--iceberg", &name, "--max-rejects", "1"]).expect(0);
         assert_eq!(lake.sorted_rows(ROWS), before);
         lake.verify().expect(0);
     }
@@ -486,7 +502,7 @@ mod with_feature {
         for (profile, filters) in [("portable", false), ("compact", true)] {
             let lake = hourly();
             lake.world.put(&key_on("2025/07/19", 30), gzip(good_lines(2)));
-            let mut args = vec!["--max-rejects", "1000", "--profile", profile, "--compression", "snappy"];
+            let mut args = vec!["--max-rejects", "1", "--profile", profile, "--compression", "snappy"];
             if filters {
                 args.extend(["--bloom-filter", "conn_trace_id"]);
             }

@@ -365,7 +365,7 @@ impl Log {
             }),
             Record::Remove(removal) => !removal.including_retired && self.retired_objects() > 0,
             Record::Amend(_) => false,
-            Record::Rewrite(rewrite) => !self.table_files().allows(rewrite),
+            Record::Rewrite(rewrite) => !self.allows(rewrite),
         }
     }
 

@@ -152,6 +152,17 @@ impl Log {
     /// Returns the files that Iceberg tables contain according to the entries of the log. Originals files are not
     /// included.
     pub fn table_files(&self) -> TableFiles<'_> {
+        self.files_with(|state| *state == State::Done)
+    }
+
+    /// Returns whether a rewrite could be in effect after the current entries, whichever of the open rewrites before it
+    /// are done.
+    pub(super) fn allows(&self, rewrite: &Rewrite) -> bool {
+        self.files_with(|state| *state != State::Aborted).allows(rewrite)
+    }
+
+    /// Returns the files in effect if the rewrites whose state `counts` are done.
+    fn files_with(&self, counts: impl Fn(&State) -> bool) -> TableFiles<'_> {
         let mut files = TableFiles::default();
         for (number, entry) in (1..).zip(self.entries()) {
             match &entry.record {
@@ -175,7 +186,7 @@ impl Log {
                 }
                 Record::Amend(_) => {}
                 Record::Rewrite(rewrite) => {
-                    if entry.state == State::Done && files.allows(rewrite) {
+                    if counts(&entry.state) && files.allows(rewrite) {
                         files.apply(number, rewrite);
                         continue;
                     }

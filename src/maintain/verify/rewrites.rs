@@ -1,12 +1,12 @@
 //! Checks compacted files: their bytes, their footers and, optionally, that they contain the same rows as the files that
 //! they replace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 
 use parquet::file::metadata::ParquetMetaData;
 
-use crate::dataset::claim::{Log, Output, TableFile};
+use crate::dataset::claim::{Log, Output, Record, State, TableFile};
 use crate::dataset::file::INPUTS;
 use crate::dataset::layout::Dataset;
 use crate::maintain::verify::{Checked, Finding, Verification, output, rows};
@@ -22,9 +22,17 @@ impl Verification<'_> {
             let name = log.name(self.dataset, *number);
             checked.findings.push(Finding::new("invalid_state", name, problem, Remedy::Investigate));
         }
-        let is_removed = |file: &&TableFile| !log.is_removed(file.number);
+        for (number, entry) in log.unremoved() {
+            let is_open = matches!(entry.state, State::Open | State::Stuck(_));
+            if is_open && matches!(entry.record, Record::Rewrite(_)) {
+                let problem = "is a rewrite whose file may not be published yet";
+                let name = log.name(self.dataset, number);
+                checked.findings.push(Finding::new("unpublished", name, problem, Remedy::Publish));
+            }
+        }
+        let is_current = |file: &&TableFile| !log.is_removed(file.number);
         let compacted = files.current.values().filter(|file| file.claim.is_none());
-        for file in compacted.filter(is_removed) {
+        for file in compacted.filter(is_current) {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(PlanError::Interrupted);
             }
@@ -63,7 +71,7 @@ impl Verification<'_> {
         };
         let names: BTreeSet<&String> = read.keys().chain(written.keys()).collect();
         names.into_iter().find_map(|name| {
-            let of = |rows: &std::collections::HashMap<_, _>| {
+            let of = |rows: &HashMap<_, _>| {
                 rows.get(name).copied().unwrap_or_default()
             };
             let difference = of(&read).difference(of(&written))?;
