@@ -279,8 +279,7 @@ fn print_message(message: &str, json: bool) {
 }
 
 /// Flags that have no environment variable, because it would also affect later commands.
-const NO_VARIABLE: [&str; 6] =
-    ["yes", "delete", "including-retired", "revert", "help", "version"];
+const NO_VARIABLE: [&str; 6] = ["yes", "delete", "including-retired", "revert", "help", "version"];
 
 /// Escapes the arguments that are quoted in an error message, before clap prints the message in color.
 fn escaped(mut error: clap::Error) -> clap::Error {

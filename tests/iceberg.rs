@@ -332,7 +332,11 @@ mod with_feature {
                 self.files(table).iter().map(|file| file.file_path().to_owned()).collect();
             files.sort();
             let path = |file: &String| PathBuf::from(file.strip_prefix("file://").unwrap());
-            files.iter().flat_map(|file| read_file(&path(file))).map(|row| format!("{row:?}")).collect()
+            files
+                .iter()
+                .flat_map(|file| read_file(&path(file)))
+                .map(|row| format!("{row:?}"))
+                .collect()
         }
 
         fn sorted_rows(&self, table: &str) -> Vec<String> {
@@ -502,7 +506,8 @@ mod with_feature {
         for (profile, filters) in [("portable", false), ("compact", true)] {
             let lake = hourly();
             lake.world.put(&key_on("2025/07/19", 30), gzip(good_lines(2)));
-            let mut args = vec!["--max-rejects", "1", "--profile", profile, "--compression", "snappy"];
+            let mut args =
+                vec!["--max-rejects", "1", "--profile", profile, "--compression", "snappy"];
             if filters {
                 args.extend(["--bloom-filter", "conn_trace_id"]);
             }

@@ -138,7 +138,8 @@ impl Compact {
                 Some(error) => format!("not replaced: {error}: "),
                 None => String::new(),
             };
-            let new = new_bytes.map_or_else(String::new, |bytes| format!(" to {}", HumanBytes(bytes)));
+            let new =
+                new_bytes.map_or_else(String::new, |bytes| format!(" to {}", HumanBytes(bytes)));
             print_line(&format!(
                 "{what}{partition}: {table}: {} files with {} rows, {}{new}",
                 HumanCount(*files),
@@ -153,10 +154,12 @@ impl Compact {
             (false, false, true) => format!("{} new files were written", HumanCount(done)),
             (false, true, true) => format!("{} compacted files were reverted", HumanCount(done)),
             (false, false, false) => {
-                "nothing was written: specify --yes to replace each line's files with one file".to_owned()
+                "nothing was written: specify --yes to replace each line's files with one file"
+                    .to_owned()
             }
             (false, true, false) => {
-                "nothing was reverted: specify --yes to restore the original files in the tables".to_owned()
+                "nothing was reverted: specify --yes to restore the original files in the tables"
+                    .to_owned()
             }
         });
     }

@@ -18,5 +18,5 @@ pub(crate) use crate::dataset::claim::log::{Appended, State};
 pub use crate::dataset::claim::log::{Hints, Log};
 pub(crate) use crate::dataset::claim::record::Removal;
 pub use crate::dataset::claim::record::{Claim, Claimed, Output, Record};
-pub(crate) use crate::dataset::claim::rewrite::TableFile;
 pub use crate::dataset::claim::rewrite::Rewrite;
+pub(crate) use crate::dataset::claim::rewrite::TableFile;

@@ -124,7 +124,8 @@ impl Compaction<'_> {
             }
             match self.partition(partition, &hints, &mut all) {
                 Err(error) if error.is_of_partition() => {
-                    let group = Group { table: partition.log_type.table().name.clone(), files: Vec::new() };
+                    let group =
+                        Group { table: partition.log_type.table().name.clone(), files: Vec::new() };
                     let error = Some(error.with_source());
                     all.push(Replacement { error, ..group.replacement(partition) });
                 }
@@ -255,7 +256,8 @@ impl Compaction<'_> {
         let file_schema = if are_rejects { reject::schema() } else { table.file_schema() };
         let open = |input: &Input| {
             let name = || dataset.target().name(&input.output.file.key);
-            let groups = Groups::open(dataset, &input.output, false, |_| true).with_context(name)?;
+            let groups =
+                Groups::open(dataset, &input.output, false, |_| true).with_context(name)?;
             rows::check(&groups.schema(), &file_schema).with_context(name)?;
             Ok(groups)
         };
@@ -325,10 +327,8 @@ impl Compaction<'_> {
 fn reverted(log: &Log) -> Vec<Group> {
     let files = log.table_files();
     let compacted = files.current.values().filter(|file| file.claim.is_none());
-    let group = |file: &TableFile| Group {
-        table: file.output.table.clone(),
-        files: vec![Input::of(file)],
-    };
+    let group =
+        |file: &TableFile| Group { table: file.output.table.clone(), files: vec![Input::of(file)] };
     compacted.map(group).collect()
 }
 
@@ -367,7 +367,8 @@ impl Group {
 
     /// Returns the format and the Bloom filters of the last claim in the group.
     fn format(&self) -> anyhow::Result<(Format, Vec<String>)> {
-        let last = self.files.iter().map(|input| &input.settings).max_by_key(|(number, ..)| *number);
+        let last =
+            self.files.iter().map(|input| &input.settings).max_by_key(|(number, ..)| *number);
         let (_, settings, profile) = last.cloned().unwrap_or_default();
         let setting = |name: &str| {
             let pairs = settings.split(' ').filter_map(|pair| pair.split_once('='));
@@ -378,9 +379,8 @@ impl Group {
             Some(name) => Compression::named(name)
                 .with_context(|| format!("a claim has the unknown compression {name}"))?,
         };
-        let filters = setting("bloom_filters").map_or_else(Vec::new, |columns| {
-            columns.split(',').map(ToOwned::to_owned).collect()
-        });
+        let filters = setting("bloom_filters")
+            .map_or_else(Vec::new, |columns| columns.split(',').map(ToOwned::to_owned).collect());
         Ok((Format { profile, compression }, filters))
     }
 

@@ -286,9 +286,8 @@ fn compacted_problem(dataset: &Dataset, published: &[String]) -> anyhow::Result<
     // The simulated conversions embed no claims.
     let mut findings = report.findings.iter();
     let kinds = ["orphan", "invalid_state", "unpublished"];
-    let found = findings.find(|finding| {
-        finding.name.contains("compacted/") || kinds.contains(&finding.kind)
-    });
+    let found = findings
+        .find(|finding| finding.name.contains("compacted/") || kinds.contains(&finding.kind));
     Ok(found.map(|finding| format!("{finding:?}")))
 }
 
@@ -555,10 +554,7 @@ fn of_concurrent_compactions_and_removals_each_row_is_published_once() {
             state.removing = true;
         }
         let second = if seed % 2 == 0 { COMPACT } else { REMOVE };
-        run_actors(
-            &world,
-            &[vec![(COMPACT, 0), (PUBLISH, 0)], vec![(second, 0), (PUBLISH, 0)]],
-        );
+        run_actors(&world, &[vec![(COMPACT, 0), (PUBLISH, 0)], vec![(second, 0), (PUBLISH, 0)]]);
         world.scheduler.state().rates = Rates::default();
         world.scheduler.start(1);
         assert_eq!(check(&world).unwrap(), None, "seed {seed}");
@@ -598,7 +594,10 @@ fn a_compacted_partition_whose_claims_are_lost_keeps_each_row_once() {
     delete(&world, &["4.claim.json", "4.done.json"]);
     let publication = world.publish(0, "third".to_owned()).unwrap();
     assert!(publication.is_complete(), "{publication:?}");
-    assert_eq!((world.published().len(), world.rows(&world.published()).unwrap()), (3, rows.to_vec()));
+    assert_eq!(
+        (world.published().len(), world.rows(&world.published()).unwrap()),
+        (3, rows.to_vec())
+    );
     // The rewrite and one of its inputs are lost, or all entries: the table keeps the compacted file.
     for lost in [3, 2, 1] {
         let world = prepare();

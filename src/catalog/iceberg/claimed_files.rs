@@ -119,9 +119,8 @@ impl Contents {
         let of_log = log.table_files();
         let former = of_log.former.iter().map(|key| (*key).to_owned()).collect();
         let current = of_log.current.values().filter(|file| file.is_done);
-        let files = current.map(|TableFile { output, .. }| {
-            (output.file.key.to_string(), Claimed::of(output))
-        });
+        let files = current
+            .map(|TableFile { output, .. }| (output.file.key.to_string(), Claimed::of(output)));
         let files = files.collect();
         self.files.insert(partition.clone(), files);
         self.former.insert(partition.clone(), former);

@@ -201,7 +201,8 @@ impl<'a> Attempt<'a> {
         let below = format!("{root}/");
         let key_of = |url: &str| {
             let key = url.strip_prefix(&below)?;
-            (table_of(key) == Some(name.as_str()) && dataset.partition_of(key).is_some()).then(|| key.to_owned())
+            (table_of(key) == Some(name.as_str()) && dataset.partition_of(key).is_some())
+                .then(|| key.to_owned())
         };
         let state = State::read(files, table, key_of)?;
         let recorded = Recorded::of(table).map(|recorded| recorded.files);
@@ -312,7 +313,8 @@ impl<'a> Attempt<'a> {
         let mut written = Written::of(&plan.state);
         let failures = self.add(&new, &evolved, &plan.added, &mut written)?;
         let failed = failures.iter().map(|(partition, _)| partition);
-        let excluded: BTreeSet<_> = failed.filter(|each| plan.indivisible.contains(each)).cloned().collect();
+        let excluded: BTreeSet<_> =
+            failed.filter(|each| plan.indivisible.contains(each)).cloned().collect();
         if !excluded.is_empty() {
             drop(written);
             for partition in &excluded {

@@ -79,7 +79,9 @@ impl Rewrite {
                 .into_iter()
                 .find(|table| self.inputs.first().is_some_and(|key| is_in(key, table))),
         };
-        let Some(table) = table else { return Some("it names no table of its partition".to_owned()) };
+        let Some(table) = table else {
+            return Some("it names no table of its partition".to_owned());
+        };
         if let Some(key) = self.inputs.iter().find(|key| !is_in(key, table)) {
             return Some(format!("it names {key}, which is not a file of its partition"));
         }
@@ -116,7 +118,8 @@ impl<'a> TableFiles<'a> {
         let Some(inputs) = inputs.collect::<Option<Vec<_>>>() else { return false };
         match &rewrite.output {
             Some(output) => {
-                let rows = inputs.iter().map(|input| input.output.rows).fold(0, u64::saturating_add);
+                let rows =
+                    inputs.iter().map(|input| input.output.rows).fold(0, u64::saturating_add);
                 let is_new = !self.current.contains_key(&*output.file.key)
                     && !self.former.contains(&*output.file.key);
                 !inputs.is_empty() && is_new && rows == output.rows

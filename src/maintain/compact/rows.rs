@@ -34,10 +34,8 @@ pub(super) fn check(file: &Schema, table: &Schema) -> anyhow::Result<()> {
 /// Fails if a column has an unexpected type.
 pub(super) fn combine(schema: &SchemaRef, parts: &[RecordBatch]) -> anyhow::Result<RecordBatch> {
     let columns = schema.fields().iter().map(|field| {
-        let parts: Vec<(Option<&ArrayRef>, usize)> = parts
-            .iter()
-            .map(|part| (part.column_by_name(field.name()), part.num_rows()))
-            .collect();
+        let parts: Vec<(Option<&ArrayRef>, usize)> =
+            parts.iter().map(|part| (part.column_by_name(field.name()), part.num_rows())).collect();
         Ok(match field.data_type() {
             DataType::Dictionary(..) => dictionary(&parts)?,
             DataType::Utf8 => text(&parts)?,

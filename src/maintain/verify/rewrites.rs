@@ -18,9 +18,15 @@ impl Verification<'_> {
         let mut checked = Checked::default();
         let files = log.table_files();
         for number in &files.invalid {
-            let problem = "is a rewrite that contradicts the entries before it, so it has no effect";
+            let problem =
+                "is a rewrite that contradicts the entries before it, so it has no effect";
             let name = log.name(self.dataset, *number);
-            checked.findings.push(Finding::new("invalid_state", name, problem, Remedy::Investigate));
+            checked.findings.push(Finding::new(
+                "invalid_state",
+                name,
+                problem,
+                Remedy::Investigate,
+            ));
         }
         for (number, entry) in log.unremoved() {
             let is_open = matches!(entry.state, State::Open | State::Stuck(_));
@@ -66,14 +72,14 @@ impl Verification<'_> {
             (Ok(read), Ok(written)) => (read, written),
             (_, Err(error)) => return Some(format!("{error:#}")),
             (Err(error), _) => {
-                return Some(format!("cannot be compared with the files that it replaces: {error:#}"));
+                return Some(format!(
+                    "cannot be compared with the files that it replaces: {error:#}"
+                ));
             }
         };
         let names: BTreeSet<&String> = read.keys().chain(written.keys()).collect();
         names.into_iter().find_map(|name| {
-            let of = |rows: &HashMap<_, _>| {
-                rows.get(name).copied().unwrap_or_default()
-            };
+            let of = |rows: &HashMap<_, _>| rows.get(name).copied().unwrap_or_default();
             let difference = of(&read).difference(of(&written))?;
             Some(format!("differs from the files that it replaces: {name} {difference}"))
         })
@@ -96,6 +102,7 @@ fn contradiction(footer: &ParquetMetaData, dataset: &Dataset, file: &TableFile) 
     }
     let leaves = file.leaves().into_iter();
     let leaves: BTreeSet<&str> = leaves.map(|(output, _)| output.file.key.split().1).collect();
-    let stated: BTreeSet<&str> = fact(INPUTS).into_iter().flat_map(|names| names.split(',')).collect();
+    let stated: BTreeSet<&str> =
+        fact(INPUTS).into_iter().flat_map(|names| names.split(',')).collect();
     (stated != leaves).then(|| "names other files in its footer than in its rewrite".to_owned())
 }
