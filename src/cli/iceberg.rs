@@ -27,7 +27,8 @@ pub(super) use crate::cli::iceberg::publish::{check, publish};
 pub(super) const AFTER: &str = "\
 Exit codes:
   0  every file of the dataset is in its table
-  2  some files could not be published; each is listed
+  2  some files could not be published; each is listed. If claims are lost, run `repair`
+     and publish again
   3  fatal error: the dataset, the catalog or a table cannot be used
   130, 143  interrupted; the same command continues
 

@@ -234,9 +234,7 @@ impl<'a> Attempt<'a> {
                 removed.insert(key);
             } else {
                 let file = dataset.target().name(&key);
-                failures.push(format!(
-                    "not removed: {file} exists, but no claim accounts for it: run `repair` and publish again"
-                ));
+                failures.push(format!("not removed: {file} exists, but no claim accounts for it"));
                 kept.insert(partition);
             }
         }
@@ -259,22 +257,19 @@ impl<'a> Attempt<'a> {
         partition: &Partition,
         key: &str,
     ) -> Result<bool, DatasetError> {
-        let dataset = self.publisher.dataset;
-        let is_explained = |key: &str| {
-            let is_former = contents.is_former(partition, key);
-            Ok::<_, DatasetError>(is_former || dataset.target().size(key)?.is_none())
-        };
-        let size = dataset.target().size(key)?;
-        let (true, Some(size)) = (below_compacted(key).is_some(), size) else {
-            return is_explained(key);
-        };
+        let target = self.publisher.dataset.target();
         if contents.is_former(partition, key) {
             return Ok(true);
         }
-        // The entry of the rewrite is lost. Its inputs must be accounted for, because their rows are in this file.
-        let Some(inputs) = compacted_inputs(dataset, key, size) else { return Ok(false) };
+        let Some(size) = target.size(key)? else { return Ok(true) };
+        // If the entry of a rewrite is lost, its inputs must be accounted for, because their rows are in its output.
+        let Some(inputs) = compacted_inputs(self.publisher.dataset, key, size) else {
+            return Ok(false);
+        };
         for input in inputs {
-            if !contents.is_wanted(partition, &input) && !is_explained(&input)? {
+            let is_accounted_for =
+                contents.is_wanted(partition, &input) || contents.is_former(partition, &input);
+            if !is_accounted_for && target.size(&input)?.is_some() {
                 return Ok(false);
             }
         }
