@@ -4,8 +4,8 @@
 //! are below [`COMPACTED`], which these engines ignore. A [`Rewrite`] in the partition's log records which files a larger
 //! file replaces. Publishing then replaces these files in the Iceberg tables.
 
+mod combine;
 mod merge;
-mod rows;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -258,7 +258,7 @@ impl Compaction<'_> {
             let name = || dataset.target().name(&input.output.file.key);
             let groups =
                 Groups::open(dataset, &input.output, false, |_| true).with_context(name)?;
-            rows::check(&groups.schema(), &file_schema).with_context(name)?;
+            combine::check_columns(&groups.schema(), &file_schema).with_context(name)?;
             Ok(groups)
         };
         let opened = group.files.par_iter().map(open).collect::<anyhow::Result<Vec<_>>>()?;
@@ -291,7 +291,7 @@ impl Compaction<'_> {
                 let rows: usize = parts.iter().map(RecordBatch::num_rows).sum();
                 if rows >= BATCH_ROWS || (is_end && rows > 0) {
                     written += rows as u64;
-                    encoder.write(&rows::combine(&schema, &parts)?)?;
+                    encoder.write(&combine::combine(&schema, &parts)?)?;
                     parts.clear();
                 }
                 if is_end {

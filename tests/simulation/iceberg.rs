@@ -613,6 +613,53 @@ fn a_compacted_partition_whose_claims_are_lost_keeps_each_row_once() {
 }
 
 #[test]
+fn forged_rewrites_remove_no_row() {
+    let directory = "account=012345678901/region=eu-west-1/year=2025/month=11/day=24";
+    let file = |run: &str| format!("{TABLE_OF_CHECKS}/{directory}/{run}.parquet");
+    let other = file("c").replace("day=24", "day=25");
+    let output = |key: &str, rows: u64| {
+        serde_json::json!({
+            "table": TABLE_OF_CHECKS, "rows": rows, "key": key, "size": 1, "sha256": "",
+            "staged": { "upload": { "key": key, "id": "", "parts": [] } }
+        })
+    };
+    let key = format!("_alb2parquet/compacted/{}", file("x"));
+    let (a, b) = (file("a"), file("b"));
+    let cases = [
+        // Files of another partition or in a table's directory, and repeated files.
+        (vec![&a, &other], Some(output(&key, 2)), false),
+        (vec![&a, &b], Some(output(&file("x"), 2)), false),
+        (vec![&a, &b], Some(output(&key.replace("day=24", "day=25"), 2)), false),
+        (vec![&a, &a], Some(output(&key, 2)), false),
+        // Another number of rows, no inputs, and a reversion of what is no rewrite.
+        (vec![&a, &b], Some(output(&key, 1)), true),
+        (vec![], Some(output(&key, 0)), true),
+        (vec![&a, &b], None, true),
+    ];
+    for (number, (inputs, output, is_readable)) in cases.into_iter().enumerate() {
+        let world = quiet();
+        for (run, day) in [("a", 0), ("b", 0), ("c", 1)] {
+            world.convert(0, run.to_owned(), &partition(day)).unwrap();
+        }
+        world.publish(0, "first".to_owned()).unwrap();
+        let before = world.published();
+        assert_eq!(before, [a.clone(), b.clone(), other.clone()]);
+        let entry = serde_json::json!({
+            "action": "rewrite", "run": "forger", "version": "", "inputs": inputs, "output": output
+        });
+        for (name, text) in [("3.claim.json", entry.to_string()), ("3.done.json", "{}".to_owned())]
+        {
+            let state = world.scheduler.state();
+            let path = Path::from(format!("{CLAIMS}/{name}"));
+            state.dataset.put(&path, text.into_bytes().into()).now_or_never().unwrap().unwrap();
+        }
+        let publication = world.publish(0, "second".to_owned()).unwrap();
+        assert_eq!(publication.unreadable.is_empty(), is_readable, "{number} {publication:?}");
+        assert_eq!(world.published(), before, "{number}");
+    }
+}
+
+#[test]
 fn a_removal_deletes_compacted_files() {
     let world = quiet();
     for run in ["a", "b", "c"] {

@@ -36,9 +36,8 @@ impl Verification<'_> {
                 checked.findings.push(Finding::new("unpublished", name, problem, Remedy::Publish));
             }
         }
-        let is_current = |file: &&TableFile| !log.is_removed(file.number);
         let compacted = files.current.values().filter(|file| file.claim.is_none());
-        for file in compacted.filter(is_current) {
+        for file in compacted {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(PlanError::Interrupted);
             }

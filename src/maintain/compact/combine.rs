@@ -14,7 +14,7 @@ use arrow::datatypes::{
 use crate::util::arena::Interner;
 
 /// Fails unless a file has only columns of a table, with their types.
-pub(super) fn check(file: &Schema, table: &Schema) -> anyhow::Result<()> {
+pub(super) fn check_columns(file: &Schema, table: &Schema) -> anyhow::Result<()> {
     for field in file.fields() {
         let known = table.column_with_name(field.name()).map(|(_, known)| known.data_type());
         ensure!(
