@@ -22,6 +22,7 @@
 mod bounds;
 mod claimed_files;
 mod commit;
+mod compacted;
 mod definition;
 pub(crate) mod glue_catalog;
 mod manifests;

@@ -14,8 +14,8 @@ use parquet::file::reader::{ChunkReader, Length};
 use sha2::{Digest, Sha256};
 
 use crate::dataset::claim::{Claim, Output, embedded};
-use crate::dataset::layout::{Dataset, below_compacted};
-use crate::store::{FileKey, FileName, Target, TargetError};
+use crate::dataset::layout::Dataset;
+use crate::store::{FileKey, Target, TargetError};
 use crate::util::corrupt::contained;
 use crate::util::hash::hex;
 
@@ -114,17 +114,6 @@ impl PublishedFile {
         }
         Ok(hex(&hash.finalize()))
     }
-}
-
-/// Returns the keys of the claims' files that contain the same rows as a compacted file, according to its footer. Returns
-/// `None` if the footer cannot be read or does not name them.
-pub(crate) fn compacted_inputs(dataset: &Dataset, key: &str, size: u64) -> Option<Vec<String>> {
-    let (directory, _) = below_compacted(key)?.rsplit_once('/')?;
-    let footer = PublishedFile::of(dataset, FileKey::parse(key).ok()?, size).footer().ok()?;
-    let facts = footer.file_metadata().key_value_metadata()?;
-    let names = facts.iter().find(|fact| fact.key == INPUTS)?.value.as_deref()?;
-    let parse = |name: &str| Some(format!("{directory}/{}", FileName::parse(name).ok()?));
-    names.split(',').map(parse).collect()
 }
 
 impl Length for PublishedFile {

@@ -228,12 +228,6 @@ pub(crate) fn below_compacted(key: &str) -> Option<&str> {
     key.strip_prefix(COMPACTED)?.strip_prefix('/')
 }
 
-/// Returns the table that a row, reject or compacted file with this key belongs to, if the dataset has such a table.
-pub(crate) fn table_of(key: &str) -> Option<&'static str> {
-    let (first, _) = below_compacted(key).unwrap_or(key).split_once('/')?;
-    tables().find(|table| *table == first)
-}
-
 /// Returns whether engines ignore a file because of its name, as they do for temporary files left behind by Spark.
 pub(crate) fn is_hidden(key: &str) -> bool {
     key.split('/').any(|part| part.starts_with(['_', '.']))

@@ -8,8 +8,9 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::catalog::iceberg::IcebergError;
+use crate::catalog::iceberg::compacted::table_of;
 use crate::dataset::claim::{Hints, Log, Output, State, TableFile};
-use crate::dataset::layout::{Dataset, DatasetError, table_of};
+use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::key::Partition;
 
 /// A data file in a claim or a rewrite.

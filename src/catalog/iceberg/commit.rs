@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use uuid::Uuid;
 
 use crate::catalog::iceberg::claimed_files::{Claimed, Contents, DataFiles, Fingerprint};
+use crate::catalog::iceberg::compacted::{compacted_inputs, table_of};
 use crate::catalog::iceberg::definition::{Definition, mapping, values};
 use crate::catalog::iceberg::manifests::{self, NewSnapshot};
 use crate::catalog::iceberg::metrics::Footer;
@@ -18,8 +19,8 @@ use crate::catalog::iceberg::state::{DATASET, LOCATION, Recorded, State};
 use crate::catalog::iceberg::summary::{self, Difference};
 use crate::catalog::iceberg::table_catalog::{Change, Committed, Loaded};
 use crate::catalog::iceberg::{Detail, IcebergError, Published, Publisher};
-use crate::dataset::file::{PublishedFile, compacted_inputs};
-use crate::dataset::layout::{DatasetError, below_compacted, table_of};
+use crate::dataset::file::PublishedFile;
+use crate::dataset::layout::{DatasetError, below_compacted};
 use crate::logs::key::Partition;
 use crate::store::FileKey;
 

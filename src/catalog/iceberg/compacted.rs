@@ -1,0 +1,22 @@
+//! Compacted files: which table they belong to, and which data files they replace.
+
+use crate::dataset::file::{INPUTS, PublishedFile};
+use crate::dataset::layout::{Dataset, below_compacted, tables};
+use crate::store::{FileKey, FileName};
+
+/// Returns the table that a row, reject or compacted file with this key belongs to, if the dataset has such a table.
+pub(super) fn table_of(key: &str) -> Option<&'static str> {
+    let (first, _) = below_compacted(key).unwrap_or(key).split_once('/')?;
+    tables().find(|table| *table == first)
+}
+
+/// Returns the keys of the claims' files that contain the same rows as a compacted file, according to its footer. Returns
+/// `None` if the footer cannot be read or does not name them.
+pub(super) fn compacted_inputs(dataset: &Dataset, key: &str, size: u64) -> Option<Vec<String>> {
+    let (directory, _) = below_compacted(key)?.rsplit_once('/')?;
+    let footer = PublishedFile::of(dataset, FileKey::parse(key).ok()?, size).footer().ok()?;
+    let facts = footer.file_metadata().key_value_metadata()?;
+    let names = facts.iter().find(|fact| fact.key == INPUTS)?.value.as_deref()?;
+    let parse = |name: &str| Some(format!("{directory}/{}", FileName::parse(name).ok()?));
+    names.split(',').map(parse).collect()
+}
