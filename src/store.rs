@@ -3,6 +3,8 @@
 
 #[cfg(feature = "iceberg")]
 mod api;
+#[cfg(feature = "iceberg")]
+mod api_client;
 mod bucket;
 mod bulk_delete;
 mod calls;
@@ -16,11 +18,15 @@ mod limiter;
 mod lister;
 mod network;
 mod notes;
+#[cfg(feature = "iceberg")]
+mod oauth2;
 mod open;
 mod listing_page;
 mod place;
 mod raw;
 mod read;
+#[cfg(feature = "iceberg")]
+mod secret;
 mod source;
 mod target;
 mod text_file;
@@ -34,7 +40,7 @@ use std::io;
 use crate::store::explain::{describe, is_archived, summarize};
 
 #[cfg(feature = "iceberg")]
-pub(crate) use crate::store::api::Api;
+pub(crate) use crate::store::api::{Access, Answer, Api, ApiError};
 pub use crate::store::bucket::Bucket;
 pub(crate) use crate::store::bucket::PART_BYTES;
 pub use crate::store::calls::Calls;
@@ -48,10 +54,14 @@ pub use crate::store::listing_page::MAX_SIZE;
 pub use crate::store::listing_page::parse_page;
 pub use crate::store::network::Network;
 pub(crate) use crate::store::network::Traffic;
+#[cfg(feature = "iceberg")]
+pub(crate) use crate::store::oauth2::{Grant, is_token};
 pub(crate) use crate::store::open::regular as open_regular;
 pub(crate) use crate::store::place::Prefix;
 pub use crate::store::place::{Kind, Place, split};
 pub(crate) use crate::store::read::{Fetch, READ_BYTES};
+#[cfg(feature = "iceberg")]
+pub(crate) use crate::store::secret::Secret;
 pub use crate::store::source::Source;
 pub(crate) use crate::store::source::{Current, Deletion, Listed, Named, Step};
 pub(crate) use crate::store::target::create_confirmed_by;
@@ -62,6 +72,8 @@ pub use crate::store::target::{
 #[doc(hidden)]
 pub use crate::store::text_file::decompressed;
 pub(crate) use crate::store::text_file::{Lines, open_text};
+#[cfg(feature = "iceberg")]
+pub(crate) use crate::store::url::{UNRESERVED, aws_service, is_exposed};
 pub use crate::store::url::{Web, decoded, has_secret, meant};
 pub(crate) use crate::store::waits::Wait;
 

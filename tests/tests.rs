@@ -45,6 +45,12 @@ mod exactly_once;
 mod escapes;
 // `iceberg publish` and `convert --iceberg`.
 mod iceberg;
+// Not a test: an in-memory Iceberg REST catalog.
+#[cfg(feature = "iceberg")]
+mod iceberg_catalog;
+// Access to Iceberg REST catalogs: tokens, credentials and signatures, which reach no other host and no message.
+#[cfg(feature = "iceberg")]
+mod iceberg_rest;
 // Invalid input: damaged gzip, malicious lines, misleading keys.
 mod input;
 // Source layouts: an object is converted once even if there are copies, and skipped logs are reported.

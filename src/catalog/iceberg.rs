@@ -89,6 +89,14 @@ pub enum IcebergError {
         /// Whether the same request may succeed later. It may also have succeeded already.
         is_transient: bool,
     },
+    /// A catalog refused access.
+    #[error("the catalog {name} refuses access: {why}")]
+    Refused {
+        /// Name of the catalog.
+        name: String,
+        /// The reason.
+        why: String,
+    },
     /// A metadata file or a definition is invalid.
     #[error("{name} is invalid: {why}")]
     Invalid {

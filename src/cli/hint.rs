@@ -290,6 +290,9 @@ fn of_publication(error: &(dyn Error + 'static)) -> Option<Hint> {
         IcebergError::Catalog { is_transient: true, .. } | IcebergError::Conflicts(_) => {
             "run the same command again".into()
         }
+        IcebergError::Refused { .. } => {
+            "check the credentials and their permissions; see docs/iceberg.md#access-to-a-rest-catalog".into()
+        }
         IcebergError::Owner { .. } => {
             "use another --namespace, or drop the table in the catalog without deleting its files".into()
         }

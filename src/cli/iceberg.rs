@@ -9,8 +9,10 @@ use crate::cli::resolve;
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{StdoutError, print_json, print_line, warning};
 use crate::dataset::layout::Dataset;
-use crate::store::Network;
+use crate::store::{Network, decoded};
 
+#[cfg(feature = "iceberg")]
+mod access;
 #[cfg(feature = "iceberg")]
 mod publish;
 #[cfg(not(feature = "iceberg"))]
@@ -77,8 +79,11 @@ pub(super) struct Publish {
     ///
     /// sql:sqlite:///PATH is a SQLite database in the format of Iceberg's JDBC catalog; the path follows the third
     /// slash, so an absolute path begins with a fourth. Its catalog is named default; append ?catalog=NAME for another
-    /// name. rest:URL is an Iceberg REST catalog; a token can be set in ALB2PARQUET_ICEBERG_TOKEN. glue is the AWS Glue
-    /// Data Catalog of the configured region, glue:ACCOUNT that of another account.
+    /// name. rest:URL is an Iceberg REST catalog; append ?warehouse=NAME to select one of the server's warehouses.
+    /// ALB2PARQUET_ICEBERG_TOKEN can contain a bearer token, or ALB2PARQUET_ICEBERG_CREDENTIAL the credentials of an
+    /// OAuth2 client (ID:SECRET). Requests to the host glue.REGION.amazonaws.com are signed with AWS credentials;
+    /// its warehouse is the account ID. glue is the AWS Glue Data Catalog of the configured region, glue:ACCOUNT that
+    /// of another account.
     #[arg(long, value_name = "CATALOG", value_parser = catalog)]
     pub(super) catalog: CatalogName,
 
@@ -111,8 +116,8 @@ pub(super) struct Publish {
 pub(super) enum CatalogName {
     /// A SQLite database, and the name of a catalog in it.
     Sql { path: PathBuf, catalog: String },
-    /// An Iceberg REST catalog.
-    Rest(String),
+    /// An Iceberg REST catalog, and one of its warehouses.
+    Rest { url: String, warehouse: Option<String> },
     /// The Glue Data Catalog of an account; `None` for the account of the credentials.
     Glue(Option<String>),
 }
@@ -190,6 +195,7 @@ impl Publish {
 
 pub(super) fn catalog(text: &str) -> Result<CatalogName, String> {
     const MEANT: &str = "expected sql:sqlite:///PATH, rest:URL, glue or glue:ACCOUNT";
+    const MEANT_QUERY: &str = "expected rest:URL or rest:URL?warehouse=NAME";
     if text == "glue" {
         return Ok(CatalogName::Glue(None));
     }
@@ -204,7 +210,14 @@ pub(super) fn catalog(text: &str) -> Result<CatalogName, String> {
             Ok(CatalogName::Sql { path: path.into(), catalog: catalog.to_owned() })
         }
         "rest" if rest.starts_with("https://") || rest.starts_with("http://") => {
-            Ok(CatalogName::Rest(rest.trim_end_matches('/').to_owned()))
+            let (url, query) =
+                rest.split_once('?').map_or((rest, None), |(url, query)| (url, Some(query)));
+            let warehouse = query.map(|query| query.strip_prefix("warehouse=").ok_or(MEANT_QUERY));
+            let warehouse = warehouse.transpose()?.map(decoded);
+            if warehouse.as_deref() == Some("") {
+                return Err(MEANT_QUERY.to_owned());
+            }
+            Ok(CatalogName::Rest { url: url.trim_end_matches('/').to_owned(), warehouse })
         }
         "glue" => options::account(rest).map(|account| CatalogName::Glue(Some(account))),
         _ => Err(MEANT.to_owned()),
@@ -232,8 +245,22 @@ mod tests {
         };
         assert_eq!(catalog("sql:sqlite:///lake.db"), sql("lake.db", "default"));
         assert_eq!(catalog("sql:sqlite:////srv/a.db?catalog=lake"), sql("/srv/a.db", "lake"));
-        let rest = Ok(CatalogName::Rest("http://localhost:8181".to_owned()));
-        assert_eq!(catalog("rest:http://localhost:8181/"), rest);
+        let rest = |warehouse: Option<&str>| {
+            let (url, warehouse) = ("http://localhost:8181".to_owned(), warehouse.map(Into::into));
+            Ok(CatalogName::Rest { url, warehouse })
+        };
+        assert_eq!(catalog("rest:http://localhost:8181/"), rest(None));
+        assert_eq!(catalog("rest:http://localhost:8181?warehouse=lake"), rest(Some("lake")));
+        let name = "arn:a/b c";
+        assert_eq!(
+            catalog(&format!("rest:http://localhost:8181/?warehouse={name}")),
+            rest(Some(name))
+        );
+        assert_eq!(catalog("rest:http://localhost:8181?warehouse=arn%3Aa/b%20c"), rest(Some(name)));
+        for bad in ["?", "?warehouse=", "?prefix=a"] {
+            let error = catalog(&format!("rest:http://localhost:8181{bad}")).unwrap_err();
+            assert!(error.contains("?warehouse=NAME"), "{bad}: {error}");
+        }
         let account = "123456789012".to_owned();
         assert_eq!(catalog("glue"), Ok(CatalogName::Glue(None)));
         assert_eq!(catalog("glue:123456789012"), Ok(CatalogName::Glue(Some(account))));

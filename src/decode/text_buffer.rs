@@ -38,14 +38,8 @@ impl Text {
         if self.bytes.len() < end {
             // `resize` alone could double the capacity, and thus allocate twice as much memory as the text needs.
             let len = (end + end / 8).next_multiple_of(1 << 16);
-            if self.len == 0 {
-                // The old buffer is freed first. The new one need not be zeroed if its memory comes from the kernel.
-                self.bytes = Vec::new();
-                self.bytes = vec![0; len];
-            } else {
-                self.bytes.reserve_exact(len - self.bytes.len());
-                self.bytes.resize(len, 0);
-            }
+            self.bytes.reserve_exact(len - self.bytes.len());
+            self.bytes.resize(len, 0);
         }
         &mut self.bytes[self.len..]
     }

@@ -25,10 +25,10 @@ use crate::store::url;
 
 /// A request that receives no data for this long is aborted and retried. The total duration of a response is not
 /// limited, because a busy worker may take a long time to read it.
-const STALL: Duration = Duration::from_mins(1);
+pub(super) const STALL: Duration = Duration::from_mins(1);
 /// Time after which an idle connection is closed. Idle connections occupy file descriptors, and every source has its
 /// own connections.
-const IDLE: Duration = Duration::from_secs(15);
+pub(super) const IDLE: Duration = Duration::from_secs(15);
 
 /// Pauses before retries: the first pause, the longest pause, and the growth factor. With the defaults of
 /// `object_store`, retries may end after two seconds, before any server could have restarted.
@@ -123,11 +123,15 @@ fn settings(network: &Network, variables: &str) -> Vec<(String, String)> {
     from_environment.chain(own.map(|(key, value)| (key.to_lowercase(), value.clone()))).collect()
 }
 
-/// Returns the options of all clients.
-pub(super) fn client_options() -> ClientOptions {
-    // object_store uses reqwest, which is built without a TLS provider here. An error means that a default provider is
-    // already installed.
+/// Selects the TLS provider of all clients, because reqwest is built without one here.
+pub(super) fn install_tls() {
+    // An error means that a default provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Returns the options of all clients for object stores.
+pub(super) fn client_options() -> ClientOptions {
+    install_tls();
     ClientOptions::new()
         .with_timeout_disabled()
         .with_read_timeout(STALL)

@@ -79,6 +79,18 @@ pub(super) fn before_suffix(host: &str) -> Option<&str> {
     PARTITIONS.iter().find_map(before)
 }
 
+/// Returns the AWS service and the region in the host name of a regional endpoint, such as
+/// `glue.eu-west-1.amazonaws.com`. FIPS, dual-stack and VPC endpoints are recognized as well.
+#[cfg(feature = "iceberg")]
+pub(super) fn service_and_region(host: &str) -> Option<(&str, &str)> {
+    let before = host.strip_suffix(".api.aws").or_else(|| before_suffix(host))?;
+    let before = before.strip_suffix(".vpce").unwrap_or(before);
+    let (above, region) = before.rsplit_once('.')?;
+    let service = above.rsplit('.').next().unwrap_or(above);
+    let is_region = region.contains('-') && region.ends_with(|c: char| c.is_ascii_digit());
+    is_region.then(|| (service.strip_suffix("-fips").unwrap_or(service), region))
+}
+
 /// An access point, parsed from its ARN.
 struct AccessPoint<'a> {
     region: &'a str,
@@ -299,6 +311,25 @@ mod tests {
         for custom in ["store.example.org", "ftp://store.example.org", "https://", "https:///x"] {
             let found = resolve("logs", "eu-west-1", Some(custom), Flags::default());
             assert!(found.is_err(), "{custom}");
+        }
+    }
+
+    #[cfg(feature = "iceberg")]
+    #[test]
+    fn the_host_of_an_aws_endpoint_names_its_service_and_region() {
+        for (host, expected) in [
+            ("glue.eu-west-1.amazonaws.com", Some(("glue", "eu-west-1"))),
+            ("glue-fips.us-gov-west-1.amazonaws.com", Some(("glue", "us-gov-west-1"))),
+            ("glue.cn-north-1.amazonaws.com.cn", Some(("glue", "cn-north-1"))),
+            ("s3tables.us-east-1.api.aws", Some(("s3tables", "us-east-1"))),
+            ("vpce-0a1-2b.glue.eu-west-1.vpce.amazonaws.com", Some(("glue", "eu-west-1"))),
+            ("a1b2.execute-api.eu-west-1.amazonaws.com", Some(("execute-api", "eu-west-1"))),
+            ("glue.amazonaws.com", None),
+            ("glue.eu-west-1.amazonaws.com.example.org", None),
+            ("glue.eu-west-1.example.org", None),
+            ("amazonaws.com", None),
+        ] {
+            assert_eq!(service_and_region(host), expected, "{host}");
         }
     }
 

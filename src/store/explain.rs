@@ -215,7 +215,7 @@ pub(super) fn is_archived(error: &Error) -> bool {
 }
 
 /// Returns an error's message, followed by the messages of its causes. Skips messages that are already included.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

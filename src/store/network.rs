@@ -138,13 +138,17 @@ impl Connector {
     pub(super) fn new(network: &Network, bucket: &str) -> Self {
         Self { network: network.clone(), bucket: bucket.into() }
     }
+
+    /// Returns a client that sends requests with `client`.
+    pub(super) fn observe(&self, client: HttpClient) -> HttpClient {
+        let (network, bucket) = (self.network.clone(), Arc::clone(&self.bucket));
+        HttpClient::new(Observed { client, network, bucket })
+    }
 }
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = ReqwestConnector::default().connect(options)?;
-        let (network, bucket) = (self.network.clone(), Arc::clone(&self.bucket));
-        Ok(HttpClient::new(Observed { client, network, bucket }))
+        Ok(self.observe(ReqwestConnector::default().connect(options)?))
     }
 }
 

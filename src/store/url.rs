@@ -1,9 +1,16 @@
 //! Recognizes URLs that users paste: console URLs, presigned URLs, URLs with credentials, and malformed URLs.
 
 use percent_encoding::percent_decode_str;
+#[cfg(feature = "iceberg")]
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 use crate::store::endpoint;
 use crate::store::place::Kind;
+
+/// All characters that are percent-encoded in a component of a URL.
+#[cfg(feature = "iceberg")]
+pub(crate) const UNRESERVED: AsciiSet =
+    NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Schemes that identify even a malformed URL, each with its canonical form.
 const SCHEMES: [(&str, &str); 16] = [
@@ -104,6 +111,24 @@ fn host_and_path(url: &str) -> Option<(String, &str)> {
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let host = authority.split(':').next().unwrap_or(authority).to_ascii_lowercase();
     (!host.is_empty()).then_some((host, path))
+}
+
+/// Returns the AWS service and the region of an `https://` URL, if its host name contains them.
+#[cfg(feature = "iceberg")]
+pub(crate) fn aws_service(url: &str) -> Option<(String, String)> {
+    let (host, _) = host_and_path(url)?;
+    let (service, region) = endpoint::service_and_region(&host)?;
+    Some((service.to_owned(), region.to_owned()))
+}
+
+/// Returns whether requests to a URL can be read on the network: they use plain HTTP, and leave this machine.
+#[cfg(feature = "iceberg")]
+pub(crate) fn is_exposed(url: &str) -> bool {
+    let Some(uri) = url.parse::<http::Uri>().ok() else { return true };
+    let host = uri.host().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    let is_local = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    uri.scheme_str() != Some("https") && !is_local
 }
 
 fn first_segment(path: &str) -> (String, &str) {
@@ -225,6 +250,33 @@ mod tests {
         let found = Some(("logs".to_owned(), "a b+c".to_owned()));
         assert_eq!(beside("http://localhost:9000/logs/a%20b+c"), found);
         assert_eq!(beside("http://logs.localhost:9000/a%20b+c"), found);
+    }
+
+    #[cfg(feature = "iceberg")]
+    #[test]
+    fn plain_http_is_exposed_unless_it_is_local() {
+        for url in [
+            "http://example.org/a",
+            "http://localhost.example.org",
+            "http://127.0.0.1.example.org",
+            "http://128.0.0.1",
+            "http://[2001:db8::1]:80",
+            "HTTP://example.org",
+            "https:/example.org",
+            "",
+        ] {
+            assert!(is_exposed(url), "{url}");
+        }
+        for url in [
+            "https://example.org",
+            "http://localhost:8181/a",
+            "http://127.0.0.1:80",
+            "http://127.9.8.7",
+            "http://[::1]:80/a",
+            "HTTP://localhost",
+        ] {
+            assert!(!is_exposed(url), "{url}");
+        }
     }
 
     #[test]

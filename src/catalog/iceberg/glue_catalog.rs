@@ -56,8 +56,8 @@ impl Glue {
         }
         let target = format!("AWSGlue.{operation}");
         let headers = [("content-type", CONTENT_TYPE), ("x-amz-target", target.as_str())];
-        let answer = self.api.send(Method::POST, "/", &headers, body.to_string().into_bytes());
-        let answer = answer.map_err(|error| self.error(error.to_string(), true))?;
+        let answer = self.api.send(&Method::POST, "/", &headers, body.to_string().as_bytes());
+        let answer = answer.map_err(|error| self.error(error.why, error.is_transient))?;
         let parsed = serde_json::from_slice(&answer.body);
         if answer.status == 200 {
             return parsed.map(Ok).map_err(|error| self.error(error.to_string(), true));

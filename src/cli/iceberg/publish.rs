@@ -1,7 +1,5 @@
 //! Publishes a dataset, and prints the result.
 
-use std::env;
-
 use anyhow::bail;
 use indicatif::HumanCount;
 use serde_json::Value;
@@ -13,15 +11,13 @@ use crate::catalog::iceberg::rest_catalog::Rest;
 use crate::catalog::iceberg::sql_catalog::Sql;
 use crate::catalog::iceberg::table_catalog::{Catalog, PointerCatalog};
 use crate::catalog::iceberg::{IcebergError, Options, Publication, Published, Publisher};
+use crate::cli::iceberg::access::Settings;
 use crate::cli::iceberg::{CatalogName, Tables};
 use crate::cli::signals::Signals;
 use crate::cli::{DONE, OBJECTS};
 use crate::dataset::layout::Dataset;
 use crate::logs::schema::LogType;
 use crate::store::Network;
-
-/// Environment variable with the token for a REST catalog. It is not a flag, so that it appears in no process list.
-const TOKEN: &str = "ALB2PARQUET_ICEBERG_TOKEN";
 
 /// The result of a publication.
 pub(in crate::cli) struct Outcome(pub(in crate::cli) Publication);
@@ -83,10 +79,10 @@ fn open<'a>(
             let sql = Sql::open(path, catalog, tables.namespace, tables.dry_run)?;
             Box::new(PointerCatalog::new(sql, files))
         }
-        CatalogName::Rest(url) => {
-            let token = env::var(TOKEN).ok().filter(|token| !token.is_empty());
-            let warehouse = tables.warehouse;
-            Box::new(Rest::open(url, token.as_deref(), warehouse, tables.namespace, network)?)
+        CatalogName::Rest { url, warehouse } => {
+            let warehouse = warehouse.as_deref();
+            let access = Settings::from_environment()?.access(url, warehouse)?;
+            Box::new(Rest::open(url, access, warehouse, tables.namespace, network)?)
         }
         CatalogName::Glue(account) => {
             let glue = Glue::open(account.as_deref(), tables.namespace, network)?;
