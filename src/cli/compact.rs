@@ -1,6 +1,7 @@
 //! The `compact` command.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use chrono::NaiveDate;
 use clap::Args;
@@ -13,6 +14,7 @@ use crate::cli::signals::Signals;
 use crate::cli::terminal::{StdoutError, print_json, print_line, warning};
 use crate::cli::{DONE, OBJECTS, resolve};
 use crate::maintain::compact::{Compaction, Replacement};
+use crate::plan::PlanError;
 
 const AFTER: &str = "\
 Exit codes:
@@ -111,7 +113,11 @@ impl Compact {
             stop: signals.stop(),
         };
         let replacements = compaction.run()?;
-        self.print(&replacements);
+        Self::print_each(&replacements);
+        if signals.stop().load(Ordering::Relaxed) {
+            return Err(PlanError::Interrupted.into());
+        }
+        self.print_total(&replacements);
         let mut code = DONE;
         if replacements.iter().any(|each| each.error.is_some()) {
             code = OBJECTS;
@@ -130,7 +136,7 @@ impl Compact {
         Ok(code)
     }
 
-    fn print(&self, all: &[Replacement]) {
+    fn print_each(all: &[Replacement]) {
         for replacement in all {
             let Replacement { partition, table, files, rows, bytes, new_bytes, error, .. } =
                 replacement;
@@ -147,6 +153,9 @@ impl Compact {
                 HumanBytes(*bytes)
             ));
         }
+    }
+
+    fn print_total(&self, all: &[Replacement]) {
         let done = all.iter().filter(|each| each.done).count() as u64;
         print_line(&match (all.is_empty(), self.revert, self.yes) {
             (true, false, _) => "the selected partitions have too few small files".to_owned(),

@@ -12,11 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, ensure};
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use parquet::errors::ParquetError;
 use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::dataset::claim::{Appended, Hints, Log, Output, Record, Rewrite, State, TableFile};
+use crate::dataset::claim::{Appended, Hints, Log, Output, Record, Rewrite, State, TableFile, TableFiles};
 use crate::dataset::file::INPUTS;
 use crate::dataset::layout::{COMPACTED, Dataset, DatasetError};
 use crate::dataset::publish;
@@ -41,6 +43,8 @@ const MAX_OPEN: u64 = 64 << 20;
 const MAX_OPEN_FILE: u64 = 2 << 20;
 /// Number of rows to collect before they are encoded.
 const BATCH_ROWS: usize = 8192;
+/// Number of bytes of text to collect before they are encoded.
+const BATCH_TEXT: u64 = 8 << 20;
 
 /// A compaction that is ready to run.
 pub struct Compaction<'a> {
@@ -58,7 +62,7 @@ pub struct Compaction<'a> {
     pub write: bool,
     /// Number of files to open concurrently and of columns to encode concurrently; 0 for one per core.
     pub threads: usize,
-    /// Stops the compaction after the current file when set.
+    /// Stops the compaction when set. A file that is being written is discarded.
     pub stop: &'a AtomicBool,
 }
 
@@ -99,23 +103,24 @@ struct Input {
     output: Output,
     /// Names of the claims' files with the same rows.
     leaves: Vec<String>,
-    /// Number and settings of the last of these claims.
+    /// Number of the last of these claims, and its settings.
     settings: (usize, String, Profile),
+    /// Number of the entry that the file belongs to.
     number: usize,
 }
 
 impl Compaction<'_> {
     /// Compacts the selected partitions one by one, or reports what would be done. Partitions with unreadable claims are
-    /// returned with an error.
+    /// returned with an error. If `stop` is set, returns the replacements so far.
     ///
     /// # Errors
     ///
     /// Fails if the dataset cannot be read or written. All replacements that were recorded remain.
     pub fn run(&self) -> Result<Vec<Replacement>, PlanError> {
-        Ok(threads::pool(self.threads)?.install(|| self.run_on_pool())?)
+        threads::pool(self.threads)?.install(|| self.run_on_pool())
     }
 
-    fn run_on_pool(&self) -> Result<Vec<Replacement>, DatasetError> {
+    fn run_on_pool(&self) -> Result<Vec<Replacement>, PlanError> {
         let hints = Hints::list(self.dataset)?;
         let mut all = Vec::new();
         for partition in hints.partitions().filter(|each| self.selection.wants_partition(each)) {
@@ -123,7 +128,8 @@ impl Compaction<'_> {
                 break;
             }
             match self.partition(partition, &hints, &mut all) {
-                Err(error) if error.is_of_partition() => {
+                Err(PlanError::Interrupted) => break,
+                Err(PlanError::Dataset(error)) if error.is_of_partition() => {
                     let group =
                         Group { table: partition.log_type.table().name.clone(), files: Vec::new() };
                     let error = Some(error.with_source());
@@ -141,7 +147,7 @@ impl Compaction<'_> {
         partition: &Partition,
         hints: &Hints,
         all: &mut Vec<Replacement>,
-    ) -> Result<(), DatasetError> {
+    ) -> Result<(), PlanError> {
         let mut log = Log::read(self.dataset, partition, hints)?;
         log.forget_objects(1..=log.entries().len());
         if self.write {
@@ -151,14 +157,12 @@ impl Compaction<'_> {
             let groups = if self.revert { reverted(&log) } else { self.groups(&log) };
             let are_any = !groups.is_empty();
             for group in groups {
-                if self.stop.load(Ordering::Relaxed) {
-                    return Ok(());
-                }
+                self.check_stop()?;
                 let mut replacement = group.replacement(partition);
                 if self.write {
                     match self.replace(&mut log, &group) {
                         Ok(size) => (replacement.done, replacement.new_bytes) = (true, size),
-                        Err(error) => match error.downcast::<DatasetError>() {
+                        Err(error) => match error.downcast::<PlanError>() {
                             Ok(error) => return Err(error),
                             Err(error) => replacement.error = Some(format!("{error:#}")),
                         },
@@ -173,15 +177,19 @@ impl Compaction<'_> {
         }
     }
 
+    fn check_stop(&self) -> Result<(), PlanError> {
+        if self.stop.load(Ordering::Relaxed) { Err(PlanError::Interrupted) } else { Ok(()) }
+    }
+
     /// Returns the groups of small files to replace. Neighboring files in a group were claimed one after the other.
     fn groups(&self, log: &Log) -> Vec<Group> {
-        let current = log.table_files().current;
+        let table_files = log.table_files().published();
         let is_small = |file: &&TableFile| {
             file.is_done && file.output.file.size < self.target_file_size / 4 * 3
         };
         let mut small: BTreeMap<&str, Vec<Input>> = BTreeMap::new();
-        for file in current.values().filter(is_small) {
-            small.entry(&file.output.table).or_default().push(Input::of(file));
+        for file in table_files.current().filter(is_small) {
+            small.entry(&file.output.table).or_default().push(Input::of(&table_files, file));
         }
         let mut groups = Vec::new();
         for (table, mut files) in small {
@@ -212,8 +220,8 @@ impl Compaction<'_> {
     ///
     /// # Errors
     ///
-    /// Fails with a [`DatasetError`] if the dataset cannot be used, or with another error if the files cannot be
-    /// replaced.
+    /// Fails with a [`PlanError`] if the dataset cannot be used or `stop` is set, or with another error if the files
+    /// cannot be replaced.
     fn replace(&self, log: &mut Log, group: &Group) -> anyhow::Result<Option<u64>> {
         let inputs = group.files.iter().map(|input| input.output.file.key.clone()).collect();
         let (run, version) = (self.dataset.run().to_owned(), env!("CARGO_PKG_VERSION").to_owned());
@@ -227,9 +235,10 @@ impl Compaction<'_> {
             writing.keep();
         }
         let size = staged.as_ref().map(|file| file.size);
-        match log.append(self.dataset, Record::Rewrite(rewrite))? {
+        let appended = log.append(self.dataset, Record::Rewrite(rewrite));
+        match appended.map_err(PlanError::from)? {
             Appended::At(number) => {
-                publish::publish(self.dataset, log, number)?;
+                publish::publish(self.dataset, log, number).map_err(PlanError::from)?;
                 match &log.entry(number).state {
                     State::Done => Ok(size),
                     State::Stuck(why) => anyhow::bail!("{why}"),
@@ -257,53 +266,72 @@ impl Compaction<'_> {
         let open = |input: &Input| {
             let name = || dataset.target().name(&input.output.file.key);
             let groups =
-                Groups::open(dataset, &input.output, false, |_| true).with_context(name)?;
+                Groups::open(dataset, &input.output, true, |_| true).with_context(name)?;
             combine::check_columns(&groups.schema(), &file_schema).with_context(name)?;
             Ok(groups)
         };
         let opened = group.files.par_iter().map(open).collect::<anyhow::Result<Vec<_>>>()?;
-        let mut merge = Merge::new(opened, SOURCE_KEY)?;
+        let merge = Merge::new(opened, SOURCE_KEY)?;
         let (format, bloom_filters) = group.format()?;
         let key = dataset.file(
             &format!("{COMPACTED}/{}", group.table),
             partition,
             &group.file_name(partition, dataset.run()),
         );
-        let writing = Writing::begin(dataset.target(), key).map_err(DatasetError::from)?;
+        let of_dataset = |error| PlanError::from(DatasetError::from(error));
+        let writing = Writing::begin(dataset.target(), key).map_err(of_dataset)?;
         let facts = self.facts(partition, group);
-        let mut written = 0;
-        let mut writing = if are_rejects {
+        let (written, mut writing) = if are_rejects {
             let mut encoder = ArrowEncoder::new(reject::schema(), format, writing)?;
-            while let Some(batch) = merge.next()? {
-                written += batch.num_rows() as u64;
-                encoder.write(&batch)?;
-            }
-            encoder.finish(&facts)?
+            let written = self.copy(merge, &file_schema, |batch| encoder.write(batch))?;
+            (written, encoder.finish(&facts)?)
         } else {
             let encoder = TableEncoder::new(table, format, writing)?;
             let mut encoder = encoder.with_bloom_filters(&bloom_filters)?;
-            let schema = table.batch_schema();
-            let mut parts: Vec<RecordBatch> = Vec::new();
-            loop {
-                let next = merge.next()?;
-                let is_end = next.is_none();
-                parts.extend(next);
-                let rows: usize = parts.iter().map(RecordBatch::num_rows).sum();
-                if rows >= BATCH_ROWS || (is_end && rows > 0) {
-                    written += rows as u64;
-                    encoder.write(&combine::combine(&schema, &parts)?)?;
-                    parts.clear();
-                }
-                if is_end {
-                    break;
-                }
-            }
-            encoder.finish(&facts)?
+            let written = self.copy(merge, &table.batch_schema(), |batch| encoder.write(batch))?;
+            (written, encoder.finish(&facts)?)
         };
         let rows = group.rows();
         ensure!(written == rows, "the files have {written} rows instead of {rows}");
-        let file = writing.seal().map_err(DatasetError::from)?;
+        let file = writing.seal().map_err(of_dataset)?;
         Ok((Output { table: group.table.clone(), rows, file }, writing))
+    }
+
+    /// Passes all rows to `write`, in batches of limited size. Returns the number of rows.
+    fn copy(
+        &self,
+        mut merge: Merge,
+        schema: &SchemaRef,
+        mut write: impl FnMut(&RecordBatch) -> Result<(), ParquetError>,
+    ) -> anyhow::Result<u64> {
+        let mut written = 0;
+        let (mut parts, mut rows, mut text) = (Vec::new(), 0, 0);
+        // Rows that have been read but not collected yet, the first ones last.
+        let mut ahead: Vec<RecordBatch> = Vec::new();
+        loop {
+            let Some(part) = ahead.pop().map_or_else(|| merge.next(), |part| Ok(Some(part)))? else {
+                break;
+            };
+            let (length, size) = (part.num_rows(), combine::text_size(&part));
+            if size > BATCH_TEXT && length > 1 {
+                let half = length / 2;
+                ahead.extend([part.slice(half, length - half), part.slice(0, half)]);
+                continue;
+            }
+            parts.push(part);
+            (rows, text) = (rows + length, text + size);
+            if rows >= BATCH_ROWS || text >= BATCH_TEXT {
+                self.check_stop()?;
+                write(&combine::combine(schema, &parts)?)?;
+                written += std::mem::take(&mut rows) as u64;
+                (text, parts) = (0, Vec::new());
+            }
+        }
+        if rows > 0 {
+            write(&combine::combine(schema, &parts)?)?;
+            written += rows as u64;
+        }
+        Ok(written)
     }
 
     /// Returns the footer metadata of the new file.
@@ -323,24 +351,27 @@ impl Compaction<'_> {
     }
 }
 
-/// Returns the results of compactions that are in effect.
+/// Returns the results of compactions that are in effect, even if they are not published yet.
 fn reverted(log: &Log) -> Vec<Group> {
     let files = log.table_files();
-    let compacted = files.current.values().filter(|file| file.claim.is_none());
-    let group =
-        |file: &TableFile| Group { table: file.output.table.clone(), files: vec![Input::of(file)] };
+    let compacted = files.current().filter(|file| file.claim.is_none());
+    let group = |file: &TableFile| {
+        let (table, files) = (file.output.table.clone(), vec![Input::of(&files, file)]);
+        Group { table, files }
+    };
     compacted.map(group).collect()
 }
 
 impl Input {
-    fn of(file: &TableFile) -> Self {
-        let leaves = file.leaves();
-        let name = |key: &str| key.rsplit('/').next().unwrap_or(key).to_owned();
-        let last = leaves.last().map(|(_, claim)| *claim);
-        let settings = last.map(|claim| (file.number, claim.settings.clone(), claim.profile));
+    fn of<'a>(files: &TableFiles<'a>, file: &TableFile<'a>) -> Self {
+        let leaves = files.leaves(file);
+        let last = leaves.iter().max_by_key(|leaf| leaf.number);
+        let settings = last.and_then(|leaf| {
+            leaf.claim.map(|claim| (leaf.number, claim.settings.clone(), claim.profile))
+        });
         Self {
             output: file.output.clone(),
-            leaves: leaves.iter().map(|(output, _)| name(&output.file.key)).collect(),
+            leaves: leaves.iter().map(|leaf| leaf.output.file.key.split().1.to_owned()).collect(),
             settings: settings.unwrap_or_default(),
             number: file.number,
         }

@@ -43,8 +43,8 @@ pub(super) struct Groups {
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
 
 impl Groups {
-    /// Opens the file of an output. If `views` is set, text is read as `Utf8View`, so that repeated values share their
-    /// bytes.
+    /// Opens the file of an output. If `views` is set, text and bytes are read as views, so that repeated values share
+    /// their bytes.
     ///
     /// # Errors
     ///
@@ -171,9 +171,12 @@ fn metadata(
         return Ok(plain);
     }
     let fields = plain.schema().fields().iter().map(|field| {
-        let is_text = *field.data_type() == DataType::Utf8;
         let field = field.as_ref().clone();
-        if is_text { field.with_data_type(DataType::Utf8View) } else { field }
+        match field.data_type() {
+            DataType::Utf8 => field.with_data_type(DataType::Utf8View),
+            DataType::Binary => field.with_data_type(DataType::BinaryView),
+            _ => field,
+        }
     });
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     ArrowReaderMetadata::try_new(Arc::clone(footer), options.with_schema(schema))

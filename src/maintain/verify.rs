@@ -20,13 +20,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::dataset::claim::{Amendments, Claim, Claimed, Hints, Log, Record, State};
+use crate::dataset::claim::{Amendments, Claim, Claimed, Hints, Log, Output, Record, State};
 use crate::dataset::data_files::DataFiles;
 use crate::dataset::held::{Change, HeldObject};
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::key::{Partition, identity};
 use crate::logs::schema::{LogType, Table};
 use crate::maintain::verify::orphans::Orphans;
+use crate::maintain::verify::rows::Absent;
 use crate::maintain::verify::sample::Sample;
 use crate::maintain::verify::with_rejects::Objects;
 use crate::plan::{self, Listing, Object, PlanError, Remedy, Selection};
@@ -448,7 +449,8 @@ impl Verification<'_> {
     ) {
         let ActiveClaim { partition, number, claim, amendments, .. } = active;
         let table = partition.log_type.table();
-        let written = match rows::of_files(self.dataset, table, &claim.outputs) {
+        let outputs: Vec<&Output> = claim.outputs.iter().collect();
+        let written = match rows::of_files(self.dataset, table, &outputs, Absent::Error) {
             Ok(written) => written,
             Err(error) => {
                 let name = claim.outputs.first().map_or("", |output| &output.file.key);

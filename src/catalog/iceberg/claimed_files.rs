@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::catalog::iceberg::IcebergError;
 use crate::catalog::iceberg::compacted::table_of;
-use crate::dataset::claim::{Hints, Log, Output, State, TableFile};
+use crate::dataset::claim::{Hints, Log, Output, State};
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::key::Partition;
 
@@ -117,11 +117,10 @@ impl Contents {
             }
         }
         // An unfinished removal may already have deleted some of the files.
-        let of_log = log.table_files();
-        let former = of_log.former.iter().map(|key| (*key).to_owned()).collect();
-        let current = of_log.current.values().filter(|file| file.is_done);
-        let files = current
-            .map(|TableFile { output, .. }| (output.file.key.to_string(), Claimed::of(output)));
+        let of_log = log.table_files().published();
+        let former = of_log.former().map(ToOwned::to_owned).collect();
+        let current = of_log.current().filter(|file| file.is_done).map(|file| file.output);
+        let files = current.map(|output| (output.file.key.to_string(), Claimed::of(output)));
         let files = files.collect();
         self.files.insert(partition.clone(), files);
         self.former.insert(partition.clone(), former);

@@ -11,7 +11,9 @@ use rayon::prelude::*;
 use uuid::Uuid;
 
 use crate::catalog::iceberg::claimed_files::{Claimed, Contents, DataFiles, Fingerprint};
-use crate::catalog::iceberg::compacted::{compacted_inputs, table_of};
+use crate::catalog::iceberg::compacted::{
+    compacted_inputs, is_collected, table_of, unsafe_collection,
+};
 use crate::catalog::iceberg::definition::{Definition, mapping, values};
 use crate::catalog::iceberg::manifests::{self, NewSnapshot};
 use crate::catalog::iceberg::metrics::Footer;
@@ -134,6 +136,9 @@ impl<'a> Attempt<'a> {
             && files == Fingerprint::of(wanted.keys().map(String::as_str))
         {
             (published.files, published.foreign_files) = (files.files(), foreign);
+            if is_collected(table) && wanted.keys().any(|key| below_compacted(key).is_some()) {
+                published.failures.push(unsafe_collection(name));
+            }
             return Ok(Step::Finished);
         }
         let plan = self.plan(table, wanted, schema, contents)?;
@@ -248,7 +253,25 @@ impl<'a> Attempt<'a> {
         for partition in kept.intersection(&plan.indivisible.clone()) {
             plan.exclude(partition, |key| self.partition(key));
         }
+        self.check_collection(table, &mut plan);
         Ok(plan)
+    }
+
+    /// Adds no compacted files to a table whose properties allow engines to delete the files that they replace, and
+    /// reports such a table.
+    fn check_collection(&self, table: &TableMetadata, plan: &mut Plan) {
+        if !is_collected(table) {
+            return;
+        }
+        let is_compacted = |key: &&String| below_compacted(key).is_some();
+        let added: Vec<_> = plan.added.keys().filter(is_compacted).cloned().collect();
+        let own = plan.state.own.keys().filter(is_compacted);
+        if own.filter(|key| !plan.removed.contains(*key)).count() + added.len() > 0 {
+            plan.failures.push(unsafe_collection(&self.definition.name));
+        }
+        for partition in added.iter().filter_map(|key| self.partition(key)).collect::<BTreeSet<_>>() {
+            plan.exclude(&partition, |key| self.partition(key));
+        }
     }
 
     /// Returns whether a file that the table need not contain can be removed from it.

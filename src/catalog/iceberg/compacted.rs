@@ -1,5 +1,8 @@
-//! Compacted files: which table they belong to, and which data files they replace.
+//! Compacted files: which table they belong to, which data files they replace, and which tables may contain them.
 
+use iceberg::spec::TableMetadata;
+
+use crate::catalog::iceberg::definition::GC_ENABLED;
 use crate::dataset::file::{INPUTS, PublishedFile};
 use crate::dataset::layout::{Dataset, below_compacted, tables};
 use crate::store::{FileKey, FileName};
@@ -19,4 +22,18 @@ pub(super) fn compacted_inputs(dataset: &Dataset, key: &str, size: u64) -> Optio
     let names = facts.iter().find(|fact| fact.key == INPUTS)?.value.as_deref()?;
     let parse = |name: &str| Some(format!("{directory}/{}", FileName::parse(name).ok()?));
     names.split(',').map(parse).collect()
+}
+
+/// Returns whether engines may delete data files that leave a table. Such a table must not contain compacted files, because
+/// the dataset still needs the files that they replace.
+pub(super) fn is_collected(table: &TableMetadata) -> bool {
+    table.properties().get(GC_ENABLED).is_none_or(|value| value != "false")
+}
+
+/// Returns why a table cannot contain compacted files.
+pub(super) fn unsafe_collection(table: &str) -> String {
+    format!(
+        "table {table} does not have the property {GC_ENABLED}=false: expiring its snapshots would delete files that are \
+         compacted in the table, but that the dataset still needs"
+    )
 }

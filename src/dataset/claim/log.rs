@@ -324,8 +324,7 @@ impl Log {
 
     /// Appends an entry after any entries that other runs have added in the meantime. Appends nothing if one of those
     /// entries claims some of the same objects, retires objects that the new entry would remove, or replaces or removes
-    /// files that the new entry would replace. Entries whose
-    /// object lists were dropped are not compared.
+    /// files that the new entry would replace. Entries whose object lists were dropped are not compared.
     ///
     /// # Errors
     ///
@@ -354,10 +353,9 @@ impl Log {
         }
     }
 
-    /// Returns whether earlier entries forbid adding an entry: a claim must not share objects with earlier claims, and
-    /// a removal must not remove retired objects, and a rewrite must not replace files that another entry has replaced
-    /// or removed. The first `compared` entries are known to share no objects with the
-    /// claim.
+    /// Returns whether earlier entries forbid adding an entry: a claim must not share objects with earlier claims, a
+    /// removal must not remove retired objects, and a rewrite must not replace files that another entry has replaced or
+    /// removed. The first `compared` entries are known to share no objects with the claim.
     fn forbids(&self, record: &Record, compared: usize) -> bool {
         match record {
             Record::Add(ours) => self.entries[compared..].iter().any(|entry| {
@@ -409,8 +407,8 @@ impl Log {
 
     /// Reads the markers of an entry and returns its state.
     ///
-    /// Only claims and rewrites can be aborted. If a removal has an abort marker, the marker is ignored; otherwise, it would undo
-    /// the removal.
+    /// Only claims and rewrites can be aborted. If a removal has an abort marker, the marker is ignored; otherwise, it
+    /// would undo the removal.
     ///
     /// # Errors
     ///

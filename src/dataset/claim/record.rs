@@ -16,7 +16,7 @@ pub(super) const ACTIONS: [&str; 4] = ["add", "remove", "amend", "rewrite"];
 
 /// Maximum sum of the counts and sizes in a claim: far more than any batch reaches, but small enough that totals over a
 /// dataset's claims cannot overflow.
-const MAX_SUM: u64 = 1 << 48;
+pub(super) const MAX_SUM: u64 = 1 << 48;
 
 /// An entry of a log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,15 +1,16 @@
 //! Rewrites: larger files that replace small files of a partition in Iceberg tables.
 //!
 //! A rewrite names its inputs by key, and its output. The inputs remain where they are, for engines that read
-//! directories. The output is below [`COMPACTED`], which these engines ignore. A rewrite is in effect if it is done and
-//! each of its inputs is in effect, so a removal ends the rewrites before it. If two rewrites have an input in common,
+//! directories. The output is below [`COMPACTED`], which these engines ignore. A rewrite is in effect if it is not aborted
+//! and each of its inputs is in effect, so a removal ends the rewrites before it. If two rewrites have an input in common,
 //! only the first can be in effect. A rewrite without an output reverts earlier rewrites: their inputs are in effect
-//! again.
+//! again. Until a rewrite is done, tables contain its inputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::claim::record::MAX_SUM;
 use crate::dataset::claim::{Claim, Log, Output, Record, State};
 use crate::dataset::layout::{COMPACTED, Dataset};
 use crate::logs::key::Partition;
@@ -31,8 +32,8 @@ pub struct Rewrite {
     pub output: Option<Output>,
 }
 
-/// A file in effect: the file of a claim, or the output of a rewrite.
-#[derive(Debug, Clone)]
+/// A row or reject file of a claim, or the output of a rewrite.
+#[derive(Debug, Clone, Copy)]
 pub struct TableFile<'a> {
     /// The file.
     pub output: &'a Output,
@@ -42,25 +43,25 @@ pub struct TableFile<'a> {
     pub claim: Option<&'a Claim>,
     /// Whether the file is published. A file that a rewrite replaces was published before.
     pub is_done: bool,
-    /// The files that the output of a rewrite replaces.
-    pub inputs: Vec<Self>,
 }
 
 /// The row and reject files of a log.
 #[derive(Debug, Default)]
 pub struct TableFiles<'a> {
     /// Files in effect, by key.
-    pub current: BTreeMap<&'a str, TableFile<'a>>,
-    /// Keys of files that are not in effect: those of removed or aborted claims, replaced files, and outputs of
-    /// rewrites that are not in effect.
-    pub former: BTreeSet<&'a str>,
-    /// Numbers of the rewrites that are done but contradict the other entries. They have no effect.
-    pub invalid: Vec<usize>,
+    current: BTreeMap<&'a str, TableFile<'a>>,
+    /// Files that rewrites in effect replace, by the keys of the rewrites' outputs. The lists are not nested, because a
+    /// forged log can contain any number of rewrites of rewrites.
+    replaced: BTreeMap<&'a str, Vec<TableFile<'a>>>,
+    /// Keys of files that are not in effect.
+    former: BTreeSet<&'a str>,
+    /// Numbers of the rewrites that contradict the entries before them. They have no effect.
+    invalid: Vec<usize>,
 }
 
 impl Rewrite {
     /// Describes what is wrong with a rewrite by itself, if anything: files outside of the partition or of one table,
-    /// or repeated inputs.
+    /// repeated inputs, or an impossible size.
     pub(super) fn fault(&self, dataset: &Dataset, partition: &Partition) -> Option<String> {
         let own = partition.log_type.table().name.as_str();
         let directories = |table: &str| {
@@ -88,7 +89,10 @@ impl Rewrite {
         if self.inputs.iter().collect::<BTreeSet<_>>().len() != self.inputs.len() {
             return Some("it names a file twice".to_owned());
         }
-        let Output { file, .. } = self.output.as_ref()?;
+        let Output { file, rows, .. } = self.output.as_ref()?;
+        if file.size.saturating_add(*rows) > MAX_SUM {
+            return Some("its counts are impossible".to_owned());
+        }
         if !is_in(&file.key, table) || !file.key.starts_with(COMPACTED) {
             return Some(format!("it writes {}, which is not a compacted file", file.key));
         }
@@ -101,19 +105,52 @@ impl Rewrite {
     }
 }
 
-impl TableFile<'_> {
-    /// Returns the claims' files whose rows the file contains, with their claims.
-    pub fn leaves(&self) -> Vec<(&Output, &Claim)> {
-        match self.claim {
-            Some(claim) => vec![(self.output, claim)],
-            None => self.inputs.iter().flat_map(TableFile::leaves).collect(),
-        }
-    }
-}
-
 impl<'a> TableFiles<'a> {
+    /// Returns the files in effect. A file of the list might not be published yet.
+    pub fn current(&self) -> impl Iterator<Item = &TableFile<'a>> {
+        self.current.values()
+    }
+
+    /// Returns the keys of files that are not in effect: those of removed or aborted claims, replaced files, and outputs
+    /// of rewrites that are not in effect.
+    pub fn former(&self) -> impl Iterator<Item = &'a str> {
+        self.former.iter().copied()
+    }
+
+    /// Returns the numbers of the rewrites that contradict the entries before them. They have no effect.
+    pub fn invalid(&self) -> &[usize] {
+        &self.invalid
+    }
+
+    /// Returns the claims' files whose rows a file contains, with the numbers of their claims. A claim's file contains
+    /// only its own rows.
+    pub fn leaves(&self, file: &TableFile<'a>) -> Vec<TableFile<'a>> {
+        let (mut leaves, mut open) = (Vec::new(), vec![*file]);
+        while let Some(file) = open.pop() {
+            match self.replaced.get(&*file.output.file.key) {
+                Some(inputs) => open.extend(inputs.iter().rev()),
+                None => leaves.push(file),
+            }
+        }
+        leaves
+    }
+
+    /// Replaces the outputs of rewrites that are not done with their inputs, so that all files in effect are published,
+    /// except those of claims that are not done.
+    #[must_use]
+    pub fn published(mut self) -> Self {
+        let open = self.current.values().filter(|file| file.claim.is_none() && !file.is_done);
+        let open: Vec<&str> = open.map(|file| &*file.output.file.key).collect();
+        for key in open {
+            self.current.remove(key);
+            self.former.insert(key);
+            self.restore(key);
+        }
+        self
+    }
+
     /// Returns whether a rewrite could be in effect after the current entries.
-    pub fn allows(&self, rewrite: &Rewrite) -> bool {
+    fn allows(&self, rewrite: &Rewrite) -> bool {
         let inputs = rewrite.inputs.iter().map(|key| self.current.get(&**key));
         let Some(inputs) = inputs.collect::<Option<Vec<_>>>() else { return false };
         match &rewrite.output {
@@ -128,46 +165,44 @@ impl<'a> TableFiles<'a> {
         }
     }
 
-    fn apply(&mut self, number: usize, rewrite: &'a Rewrite) {
-        let take = |key: &FileKey| self.current.remove(&**key).expect("`allows` has found it");
-        let mut inputs: Vec<TableFile> = rewrite.inputs.iter().map(take).collect();
-        self.former.extend(rewrite.inputs.iter().map(|key| &**key));
+    fn apply(&mut self, number: usize, rewrite: &'a Rewrite, is_done: bool) {
+        let mut inputs = Vec::new();
+        for key in &rewrite.inputs {
+            let input = self.current.remove(&**key).expect("`allows` has found it");
+            // Only files that were published are replaced, even if their `done` markers are lost.
+            inputs.push(TableFile { is_done: true, ..input });
+            self.former.insert(key);
+        }
         match &rewrite.output {
             Some(output) => {
-                for input in &mut inputs {
-                    input.is_done = true;
-                }
-                let file = TableFile { output, number, claim: None, is_done: true, inputs };
-                self.current.insert(&output.file.key, file);
+                let key = &*output.file.key;
+                self.replaced.insert(key, inputs);
+                self.current.insert(key, TableFile { output, number, claim: None, is_done });
             }
-            None => {
-                for input in inputs.into_iter().flat_map(|input| input.inputs) {
-                    let key = &*input.output.file.key;
-                    self.former.remove(key);
-                    self.current.insert(key, input);
-                }
-            }
+            None => rewrite.inputs.iter().for_each(|key| self.restore(key)),
+        }
+    }
+
+    /// Restores the files that the output of a rewrite replaces.
+    fn restore(&mut self, output: &str) {
+        for input in self.replaced.remove(output).unwrap_or_default() {
+            let key = &*input.output.file.key;
+            self.former.remove(key);
+            self.current.insert(key, input);
         }
     }
 }
 
 impl Log {
-    /// Returns the files that Iceberg tables contain according to the entries of the log. Originals files are not
+    /// Returns the files that Iceberg tables contain when all entries of the log are done. Originals files are not
     /// included.
+    ///
+    /// A rewrite that is not done is in effect too: a later rewrite may replace its output, and then only its `done`
+    /// marker is lost. [`TableFiles::published`] returns what tables contain in the meantime.
     pub fn table_files(&self) -> TableFiles<'_> {
-        self.files_with(|state| *state == State::Done)
-    }
-
-    /// Returns whether a rewrite could be in effect after the current entries, whichever of the open rewrites before it
-    /// are done.
-    pub(super) fn allows(&self, rewrite: &Rewrite) -> bool {
-        self.files_with(|state| *state != State::Aborted).allows(rewrite)
-    }
-
-    /// Returns the files in effect if the rewrites whose state `counts` are done.
-    fn files_with(&self, counts: impl Fn(&State) -> bool) -> TableFiles<'_> {
         let mut files = TableFiles::default();
         for (number, entry) in (1..).zip(self.entries()) {
+            let is_done = entry.state == State::Done;
             match &entry.record {
                 Record::Add(claim) => {
                     for output in claim.outputs.iter().filter(|output| !output.has_originals()) {
@@ -176,33 +211,35 @@ impl Log {
                             files.former.insert(key);
                             continue;
                         }
-                        let is_done = entry.state == State::Done;
-                        let (claim, inputs) = (Some(claim), Vec::new());
                         files.former.remove(key);
-                        let file = TableFile { output, number, claim, is_done, inputs };
+                        let file = TableFile { output, number, claim: Some(claim), is_done };
                         files.current.insert(key, file);
                     }
                 }
                 Record::Remove(_) => {
                     files.former.extend(std::mem::take(&mut files.current).into_keys());
+                    files.replaced.clear();
                     files.invalid.clear();
                 }
                 Record::Amend(_) => {}
                 Record::Rewrite(rewrite) => {
-                    if counts(&entry.state) && files.allows(rewrite) {
-                        files.apply(number, rewrite);
-                        continue;
-                    }
-                    if entry.state == State::Done {
+                    if entry.state != State::Aborted {
+                        if files.allows(rewrite) {
+                            files.apply(number, rewrite, is_done);
+                            continue;
+                        }
                         files.invalid.push(number);
                     }
                     let output = rewrite.output.iter().map(|output| &*output.file.key);
-                    let output: Vec<_> =
-                        output.filter(|key| !files.current.contains_key(key)).collect();
-                    files.former.extend(output);
+                    files.former.extend(output.filter(|key| !files.current.contains_key(key)));
                 }
             }
         }
         files
+    }
+
+    /// Returns whether a rewrite could be in effect after the current entries.
+    pub(super) fn allows(&self, rewrite: &Rewrite) -> bool {
+        self.table_files().allows(rewrite)
     }
 }

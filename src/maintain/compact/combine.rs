@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, AsArray, DictionaryArray, Int32Array, PrimitiveArray,
-    RecordBatch, StringArray, StringBuilder,
+    ArrayRef, ArrowPrimitiveType, AsArray, BinaryBuilder, DictionaryArray, Int32Array,
+    PrimitiveArray, RecordBatch, StringArray, StringBuilder, StringViewArray,
 };
 use arrow::datatypes::{
     DataType, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType,
@@ -13,18 +13,36 @@ use arrow::datatypes::{
 
 use crate::util::arena::Interner;
 
-/// Fails unless a file has only columns of a table, with their types.
+/// Fails unless a file has only columns of a table, with their types. Text and bytes must be views.
 pub(super) fn check_columns(file: &Schema, table: &Schema) -> anyhow::Result<()> {
     for field in file.fields() {
-        let known = table.column_with_name(field.name()).map(|(_, known)| known.data_type());
+        let known = table.column_with_name(field.name()).map(|(_, known)| match known.data_type() {
+            DataType::Utf8 => DataType::Utf8View,
+            DataType::Binary => DataType::BinaryView,
+            other => other.clone(),
+        });
         ensure!(
-            known == Some(field.data_type()),
+            known.as_ref() == Some(field.data_type()),
             "has the column {} of type {}, which this version of the program does not write",
             field.name(),
             field.data_type()
         );
     }
     Ok(())
+}
+
+/// Returns the number of bytes of text in a record batch. Repeated values count each time, as in [`combine`].
+pub(super) fn text_size(batch: &RecordBatch) -> u64 {
+    let lengths = batch.columns().iter().map(|array| -> u64 {
+        if let Some(text) = array.as_string_view_opt() {
+            text.lengths().map(u64::from).sum()
+        } else if let Some(bytes) = array.as_binary_view_opt() {
+            bytes.lengths().map(u64::from).sum()
+        } else {
+            0
+        }
+    });
+    lengths.sum()
 }
 
 /// Combines rows of several files into one record batch. Columns that a file lacks are NULL.
@@ -39,6 +57,7 @@ pub(super) fn combine(schema: &SchemaRef, parts: &[RecordBatch]) -> anyhow::Resu
         Ok(match field.data_type() {
             DataType::Dictionary(..) => dictionary(&parts)?,
             DataType::Utf8 => text(&parts)?,
+            DataType::Binary => bytes(&parts)?,
             DataType::Int32 => numbers::<Int32Type>(&parts, field.data_type())?,
             DataType::Int64 => numbers::<Int64Type>(&parts, field.data_type())?,
             DataType::Float64 => numbers::<Float64Type>(&parts, field.data_type())?,
@@ -52,8 +71,8 @@ pub(super) fn combine(schema: &SchemaRef, parts: &[RecordBatch]) -> anyhow::Resu
 /// The rows of a column in each part: the array, or `None` if the file lacks the column, and the number of rows.
 type Parts<'a> = [(Option<&'a ArrayRef>, usize)];
 
-fn strings(array: &ArrayRef) -> anyhow::Result<&StringArray> {
-    array.as_string_opt::<i32>().context("a text column has another type")
+fn strings(array: &ArrayRef) -> anyhow::Result<&StringViewArray> {
+    array.as_string_view_opt().context("a text column has another type")
 }
 
 fn dictionary(parts: &Parts) -> anyhow::Result<ArrayRef> {
@@ -81,6 +100,20 @@ fn text(parts: &Parts) -> anyhow::Result<ArrayRef> {
         match array {
             None => (0..*rows).for_each(|_| builder.append_null()),
             Some(array) => strings(array)?.iter().for_each(|value| builder.append_option(value)),
+        }
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+fn bytes(parts: &Parts) -> anyhow::Result<ArrayRef> {
+    let mut builder = BinaryBuilder::new();
+    for (array, rows) in parts {
+        match array {
+            None => (0..*rows).for_each(|_| builder.append_null()),
+            Some(array) => {
+                let array = array.as_binary_view_opt().context("a column of bytes has another type")?;
+                array.iter().for_each(|value| builder.append_option(value));
+            }
         }
     }
     Ok(Arc::new(builder.finish()))

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use anyhow::{Context, ensure};
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, RecordBatch, StringViewArray};
 
 use crate::maintain::groups::Groups;
 
@@ -12,7 +12,7 @@ use crate::maintain::groups::Groups;
 struct Input {
     groups: Groups,
     batch: RecordBatch,
-    keys: StringArray,
+    keys: StringViewArray,
     /// Index of the next row in `batch`.
     at: usize,
 }
@@ -35,7 +35,7 @@ impl Input {
                 continue;
             }
             let keys = batch.column_by_name(key_column).context("has no column with keys")?;
-            let keys = keys.as_string_opt::<i32>().context("its keys are not text")?;
+            let keys = keys.as_string_view_opt().context("its keys are not text")?;
             (self.keys, self.at) = (keys.clone(), 0);
             self.batch = batch;
             return Ok(true);
@@ -62,7 +62,7 @@ impl Merge {
         let mut merge = Self { inputs: Vec::new(), next: BinaryHeap::new(), key_column };
         for groups in groups {
             let batch = RecordBatch::new_empty(groups.schema());
-            let keys = StringArray::new_null(0);
+            let keys = StringViewArray::new_null(0);
             merge.inputs.push(Input { groups, batch, keys, at: 0 });
             merge.schedule(merge.inputs.len() - 1)?;
         }

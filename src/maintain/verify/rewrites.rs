@@ -9,6 +9,7 @@ use parquet::file::metadata::ParquetMetaData;
 use crate::dataset::claim::{Log, Output, Record, State, TableFile};
 use crate::dataset::file::INPUTS;
 use crate::dataset::layout::Dataset;
+use crate::maintain::verify::rows::Absent;
 use crate::maintain::verify::{Checked, Finding, Verification, output, rows};
 use crate::plan::{PlanError, Remedy};
 
@@ -17,16 +18,10 @@ impl Verification<'_> {
     pub(super) fn check_rewrites(&self, log: &Log) -> Result<Checked, PlanError> {
         let mut checked = Checked::default();
         let files = log.table_files();
-        for number in &files.invalid {
-            let problem =
-                "is a rewrite that contradicts the entries before it, so it has no effect";
+        for number in files.invalid() {
+            let problem = "is a rewrite that contradicts the entries before it";
             let name = log.name(self.dataset, *number);
-            checked.findings.push(Finding::new(
-                "invalid_state",
-                name,
-                problem,
-                Remedy::Investigate,
-            ));
+            checked.findings.push(Finding::new("invalid_state", name, problem, Remedy::Repair));
         }
         for (number, entry) in log.unremoved() {
             let is_open = matches!(entry.state, State::Open | State::Stuck(_));
@@ -36,16 +31,19 @@ impl Verification<'_> {
                 checked.findings.push(Finding::new("unpublished", name, problem, Remedy::Publish));
             }
         }
-        let compacted = files.current.values().filter(|file| file.claim.is_none());
+        let files = files.published();
+        let compacted = files.current().filter(|file| file.claim.is_none());
         for file in compacted {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(PlanError::Interrupted);
             }
             let whole = self.restore || self.read_data.is_some();
-            let contradiction = |footer: &_| contradiction(footer, self.dataset, file);
+            let leaves: Vec<&Output> =
+                files.leaves(file).into_iter().map(|leaf| leaf.output).collect();
+            let contradiction = |footer: &_| contradiction(footer, self.dataset, file, &leaves);
             let problem = output::check_with(self.dataset, file.output, whole, contradiction)?;
             let problem = match problem {
-                None if self.read_data.is_some() => self.other_rows(log, file),
+                None if self.read_data.is_some() => self.other_rows(log, file, &leaves),
                 problem => problem,
             };
             match problem {
@@ -62,11 +60,11 @@ impl Verification<'_> {
 
     /// Compares the rows of a compacted file with those of the files that it replaces. Describes the difference, if
     /// there is one.
-    fn other_rows(&self, log: &Log, file: &TableFile) -> Option<String> {
+    fn other_rows(&self, log: &Log, file: &TableFile, leaves: &[&Output]) -> Option<String> {
         let table = log.partition().log_type.table();
-        let leaves: Vec<&Output> = file.leaves().into_iter().map(|(output, _)| output).collect();
-        let read = rows::of_files(self.dataset, table, leaves);
-        let written = rows::of_files(self.dataset, table, [file.output]);
+        // A file that replaces older files has columns that they lack.
+        let rows = |files: &[&Output]| rows::of_files(self.dataset, table, files, Absent::IsNull);
+        let (read, written) = (rows(leaves), rows(&[file.output]));
         let (read, written) = match (read, written) {
             (Ok(read), Ok(written)) => (read, written),
             (_, Err(error)) => return Some(format!("{error:#}")),
@@ -86,7 +84,12 @@ impl Verification<'_> {
 }
 
 /// Describes how the footer of a compacted file contradicts its rewrite. Returns `None` if the footer is valid.
-fn contradiction(footer: &ParquetMetaData, dataset: &Dataset, file: &TableFile) -> Option<String> {
+fn contradiction(
+    footer: &ParquetMetaData,
+    dataset: &Dataset,
+    file: &TableFile,
+    leaves: &[&Output],
+) -> Option<String> {
     let metadata = footer.file_metadata();
     let (rows, expected) = (metadata.num_rows().cast_unsigned(), file.output.rows);
     if rows != expected {
@@ -99,8 +102,7 @@ fn contradiction(footer: &ParquetMetaData, dataset: &Dataset, file: &TableFile) 
     if !dataset.redaction().is_empty() && fact("alb2parquet.redaction").is_none() {
         return Some("does not state its redaction in its footer".to_owned());
     }
-    let leaves = file.leaves().into_iter();
-    let leaves: BTreeSet<&str> = leaves.map(|(output, _)| output.file.key.split().1).collect();
+    let leaves: BTreeSet<&str> = leaves.iter().map(|output| output.file.key.split().1).collect();
     let stated: BTreeSet<&str> =
         fact(INPUTS).into_iter().flat_map(|names| names.split(',')).collect();
     (stated != leaves).then(|| "names other files in its footer than in its rewrite".to_owned())
