@@ -52,7 +52,7 @@ use crate::logs::schema::{Stored, Table};
 /// Number of rows after which a row group ends. Many readers prune only by row group statistics, so small row groups
 /// let them skip more of a file. `DuckDB` writes row groups of nearly this size. Trino merges reads of columns that are
 /// less than 1 MB apart, so even smaller row groups would make it read more of a file.
-const ROW_GROUP_ROWS: usize = 125_000;
+pub(crate) const ROW_GROUP_ROWS: usize = 125_000;
 /// Number of encoded bytes after which a row group ends, regardless of its number of rows.
 const ROW_GROUP_BYTES: usize = 96 << 20;
 /// Size in bytes of the length field that precedes each string in PLAIN encoding.

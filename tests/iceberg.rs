@@ -358,6 +358,31 @@ mod with_feature {
         }
     }
 
+    /// Describes the column chunks of a day's files: encodings, pages, statistics and sizes.
+    fn chunks(out: &std::path::Path, table: &str, day: &str) -> Vec<String> {
+        let files = crate::support::files(out, table);
+        let files = files.iter().filter(|file| file.to_str().unwrap().contains(day));
+        let mut chunks = Vec::new();
+        for file in files {
+            let reader = SerializedFileReader::new(fs::File::open(file).unwrap()).unwrap();
+            for group in reader.metadata().row_groups() {
+                for chunk in group.columns() {
+                    chunks.push(format!(
+                        "{} {} {:?} {:?} {:?} {}",
+                        chunk.column_path(),
+                        chunk.num_values(),
+                        chunk.compression(),
+                        chunk.encodings().collect::<Vec<_>>(),
+                        chunk.statistics(),
+                        chunk.uncompressed_size()
+                    ));
+                }
+            }
+        }
+        assert!(!chunks.is_empty());
+        chunks
+    }
+
     #[test]
     fn hourly_runs_are_compacted_to_one_file_per_partition() {
         let lake = hourly();
@@ -418,6 +443,11 @@ mod with_feature {
             for day in ["day=18", "day=19"] {
                 let compacted = lake.world.out().join("_alb2parquet/compacted");
                 assert_eq!(of(&compacted, day), of(&other.out(), day), "{table} {day}");
+                assert_eq!(
+                    chunks(&compacted, table, day),
+                    chunks(&other.out(), table, day),
+                    "{table} {day}"
+                );
             }
         }
 

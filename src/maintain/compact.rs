@@ -11,19 +11,18 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, ensure};
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use parquet::errors::ParquetError;
 use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::dataset::claim::{Appended, Hints, Log, Output, Record, Rewrite, State, TableFile, TableFiles};
+use crate::dataset::claim::{
+    Appended, Hints, Log, Output, Record, Rewrite, State, TableFile, TableFiles,
+};
 use crate::dataset::file::INPUTS;
 use crate::dataset::layout::{COMPACTED, Dataset, DatasetError};
 use crate::dataset::publish;
 use crate::encode::profile::Profile;
-use crate::encode::{ArrowEncoder, Compression, Format, TableEncoder};
+use crate::encode::{ArrowEncoder, Compression, Format, ROW_GROUP_ROWS, TableEncoder};
 use crate::logs::key::Partition;
 use crate::logs::reject;
 use crate::logs::schema::SOURCE_KEY;
@@ -36,15 +35,10 @@ use crate::util::threads;
 
 /// Maximum number of files that are merged at once.
 const MAX_INPUTS: usize = 1000;
-/// Maximum sum of the sizes of the files that are merged at once, in bytes. All files are open at the same time, and each
-/// needs memory for its current row group. A file counts as at most [`MAX_OPEN_FILE`].
-const MAX_OPEN: u64 = 64 << 20;
-/// Size in bytes above which a file needs no more memory, because it is read in parts.
-const MAX_OPEN_FILE: u64 = 2 << 20;
-/// Number of rows to collect before they are encoded.
-const BATCH_ROWS: usize = 8192;
-/// Number of bytes of text to collect before they are encoded.
-const BATCH_TEXT: u64 = 8 << 20;
+/// Maximum sum of [`memory`] of the files that are merged at once, in bytes.
+const MAX_MEMORY: u64 = 768 << 20;
+/// Memory in bytes that each open file needs besides its current row group.
+const MEMORY_PER_FILE: u64 = 512 << 10;
 
 /// A compaction that is ready to run.
 pub struct Compaction<'a> {
@@ -195,19 +189,19 @@ impl Compaction<'_> {
         for (table, mut files) in small {
             files.sort_by(|a, b| (a.number, &a.leaves).cmp(&(b.number, &b.leaves)));
             let mut group = Group { table: table.to_owned(), files: Vec::new() };
-            let (mut size, mut open) = (0, 0);
+            let (mut size, mut used) = (0, 0);
             for input in files {
-                let bytes = input.output.file.size;
+                let (bytes, needed) = (input.output.file.size, memory(&input.output));
                 let is_full = size + bytes > self.target_file_size
-                    || open + bytes.min(MAX_OPEN_FILE) > MAX_OPEN
+                    || used + needed > MAX_MEMORY
                     || group.files.len() == MAX_INPUTS;
                 if is_full {
                     let next = Group { table: table.to_owned(), files: Vec::new() };
                     groups.push(std::mem::replace(&mut group, next));
-                    (size, open) = (0, 0);
+                    (size, used) = (0, 0);
                 }
                 size += bytes;
-                open += bytes.min(MAX_OPEN_FILE);
+                used += needed;
                 group.files.push(input);
             }
             groups.push(group);
@@ -265,13 +259,16 @@ impl Compaction<'_> {
         let file_schema = if are_rejects { reject::schema() } else { table.file_schema() };
         let open = |input: &Input| {
             let name = || dataset.target().name(&input.output.file.key);
-            let groups =
-                Groups::open(dataset, &input.output, true, |_| true).with_context(name)?;
+            let groups = Groups::open(dataset, &input.output, true, |_| true).with_context(name)?;
             combine::check_columns(&groups.schema(), &file_schema).with_context(name)?;
             Ok(groups)
         };
         let opened = group.files.par_iter().map(open).collect::<anyhow::Result<Vec<_>>>()?;
-        let merge = Merge::new(opened, SOURCE_KEY)?;
+        let mut merge = Merge::new(opened, SOURCE_KEY)?;
+        let next = || {
+            self.check_stop()?;
+            merge.next()
+        };
         let (format, bloom_filters) = group.format()?;
         let key = dataset.file(
             &format!("{COMPACTED}/{}", group.table),
@@ -283,55 +280,18 @@ impl Compaction<'_> {
         let facts = self.facts(partition, group);
         let (written, mut writing) = if are_rejects {
             let mut encoder = ArrowEncoder::new(reject::schema(), format, writing)?;
-            let written = self.copy(merge, &file_schema, |batch| encoder.write(batch))?;
+            let written = combine::copy(next, &file_schema, |batch| encoder.write(batch))?;
             (written, encoder.finish(&facts)?)
         } else {
             let encoder = TableEncoder::new(table, format, writing)?;
             let mut encoder = encoder.with_bloom_filters(&bloom_filters)?;
-            let written = self.copy(merge, &table.batch_schema(), |batch| encoder.write(batch))?;
+            let written = combine::copy(next, &table.batch_schema(), |batch| encoder.write(batch))?;
             (written, encoder.finish(&facts)?)
         };
         let rows = group.rows();
         ensure!(written == rows, "the files have {written} rows instead of {rows}");
         let file = writing.seal().map_err(of_dataset)?;
         Ok((Output { table: group.table.clone(), rows, file }, writing))
-    }
-
-    /// Passes all rows to `write`, in batches of limited size. Returns the number of rows.
-    fn copy(
-        &self,
-        mut merge: Merge,
-        schema: &SchemaRef,
-        mut write: impl FnMut(&RecordBatch) -> Result<(), ParquetError>,
-    ) -> anyhow::Result<u64> {
-        let mut written = 0;
-        let (mut parts, mut rows, mut text) = (Vec::new(), 0, 0);
-        // Rows that have been read but not collected yet, the first ones last.
-        let mut ahead: Vec<RecordBatch> = Vec::new();
-        loop {
-            let Some(part) = ahead.pop().map_or_else(|| merge.next(), |part| Ok(Some(part)))? else {
-                break;
-            };
-            let (length, size) = (part.num_rows(), combine::text_size(&part));
-            if size > BATCH_TEXT && length > 1 {
-                let half = length / 2;
-                ahead.extend([part.slice(half, length - half), part.slice(0, half)]);
-                continue;
-            }
-            parts.push(part);
-            (rows, text) = (rows + length, text + size);
-            if rows >= BATCH_ROWS || text >= BATCH_TEXT {
-                self.check_stop()?;
-                write(&combine::combine(schema, &parts)?)?;
-                written += std::mem::take(&mut rows) as u64;
-                (text, parts) = (0, Vec::new());
-            }
-        }
-        if rows > 0 {
-            write(&combine::combine(schema, &parts)?)?;
-            written += rows as u64;
-        }
-        Ok(written)
     }
 
     /// Returns the footer metadata of the new file.
@@ -349,6 +309,15 @@ impl Compaction<'_> {
         }
         facts
     }
+}
+
+/// Estimates the memory that is needed to read a file, in bytes. All files are open at the same time. Each holds the bytes
+/// of its current row group, and a decompressed page of each column. Together, they take up about three times the size of
+/// the row group.
+fn memory(output: &Output) -> u64 {
+    let (rows, per_group) = (output.rows, ROW_GROUP_ROWS as u64);
+    let group = output.file.size.saturating_mul(per_group) / rows.max(per_group);
+    MEMORY_PER_FILE + group.saturating_mul(3)
 }
 
 /// Returns the results of compactions that are in effect, even if they are not published yet.

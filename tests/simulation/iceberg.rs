@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use alb2parquet::Reader;
 use alb2parquet::arrow::array::AsArray;
+use alb2parquet::arrow::datatypes::Field;
 use alb2parquet::internals::catalog::iceberg::{
     Committed, Files, IcebergError, Options, Pointer, PointerCatalog, Pointers, Publication,
     Publisher,
@@ -25,15 +26,20 @@ use alb2parquet::internals::dataset::ledger::Ledger;
 use alb2parquet::internals::encode::{Format, TableEncoder};
 use alb2parquet::internals::logs::key::Partition;
 use alb2parquet::internals::logs::schema::LogType;
+use alb2parquet::internals::maintain::clean::clean;
 use alb2parquet::internals::maintain::compact::{Compaction, Replacement};
+use alb2parquet::internals::maintain::repair;
 use alb2parquet::internals::maintain::verify::Verification;
 use alb2parquet::internals::plan::Selection;
 use alb2parquet::internals::redact::Redaction;
 use alb2parquet::internals::store::{Bucket, Patience, Writing};
-use futures::FutureExt as _;
-use iceberg::spec::{FormatVersion, Manifest, ManifestList, ManifestStatus, TableMetadata};
-use object_store::ObjectStoreExt as _;
+use futures::executor::block_on;
+use futures::{FutureExt as _, StreamExt as _};
+use iceberg::spec::{
+    FormatVersion, Manifest, ManifestList, ManifestStatus, TableMetadata, TableMetadataBuilder,
+};
 use object_store::path::Path;
+use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::simulation::random::Random;
@@ -159,16 +165,24 @@ impl World {
         Ok(publisher.publish()?)
     }
 
-    /// Adds a claim with one data file to a partition.
+    /// Adds a claim with one data file to a partition. A third of the runs write files as an older version would, which
+    /// did not have the last column.
     fn convert(&self, actor: usize, run: String, partition: &Partition) -> anyhow::Result<()> {
         let dataset = self.dataset(actor, run.clone(), &Arc::default())?;
         let ledger = Ledger::open(&dataset)?;
         let line = "http 2025-11-24T10:00:00.000000Z 0.0012 192.0.2.1:80 web PASS 200 -\n";
-        let table = partition.log_type.table();
-        let mut file = TableEncoder::new(table, Format::default(), Vec::new())?;
+        let mut table = partition.log_type.table().clone();
+        if is_old(&run) {
+            table.fields.pop();
+        }
+        let mut file = TableEncoder::new(&table, Format::default(), Vec::new())?;
         // The key identifies the row.
         for batch in Reader::of_text(partition.log_type, &run, line.as_bytes()) {
-            file.write(&batch?)?;
+            let batch = batch?;
+            let fields = table.batch_schema();
+            let index = |field: &Arc<_>| batch.schema().index_of(Field::name(field)).unwrap();
+            let columns: Vec<usize> = fields.fields().iter().map(index).collect();
+            file.write(&batch.project(&columns)?)?;
         }
         let bytes = file.finish(&[])?;
         let key = dataset.file(&table.name, partition, &format!("{run}.parquet"));
@@ -253,6 +267,34 @@ impl World {
     }
 }
 
+/// Returns whether a run has an older version.
+fn is_old(run: &str) -> bool {
+    run.bytes().map(u32::from).sum::<u32>() % 3 == 0
+}
+
+/// Returns the rows that are in a table more than once. Ignores files that a removal has deleted.
+fn doubled(world: &World) -> Vec<String> {
+    let files = world.published();
+    let rows = files.iter().filter_map(|file| world.rows([file]).ok()).flatten();
+    let mut seen = BTreeSet::new();
+    rows.filter(|row| !seen.insert(row.clone())).collect()
+}
+
+/// Loses each file of the claim logs whose name ends with `kind` with a probability, in thousandths.
+fn lose(world: &World, random: &mut Random, kind: &str, probability: u64) -> u64 {
+    let state = world.scheduler.state();
+    let prefix = Path::from("_alb2parquet/claims");
+    let paths = block_on(state.dataset.list(Some(&prefix)).collect::<Vec<_>>());
+    let paths = paths.into_iter().map(|found| found.unwrap().location);
+    let lost = paths.filter(|path| path.as_ref().ends_with(kind) && random.hits(probability));
+    let mut count = 0;
+    for path in lost.collect::<Vec<_>>() {
+        block_on(state.dataset.delete(&path)).unwrap();
+        count += 1;
+    }
+    count
+}
+
 /// Returns the data files of the claims that are done.
 fn claimed(dataset: &Dataset) -> anyhow::Result<BTreeSet<String>> {
     let hints = Hints::list(dataset)?;
@@ -299,8 +341,8 @@ fn partition(day: u64) -> Partition {
     Partition::new(LogType::HealthCheck, "012345678901", "eu-west-1", day).unwrap()
 }
 
-/// Actions: conversions, removals, compactions and publications.
-const ACTIONS: u64 = 12;
+/// Actions: conversions, removals, compactions, publications and deletions of compacted files that no rewrite names.
+const ACTIONS: u64 = 13;
 
 /// Performs an action of an actor.
 fn act(world: &World, actor: usize, action: u64, name: String, day: u64) -> anyhow::Result<()> {
@@ -309,12 +351,24 @@ fn act(world: &World, actor: usize, action: u64, name: String, day: u64) -> anyh
         4 => world.remove_partition(actor, name, &partition(day))?,
         9 | 10 => drop(world.compact(actor, name, false)?),
         11 => drop(world.compact(actor, name, true)?),
+        12 => {
+            let dataset = world.dataset(actor, name, &Arc::default())?;
+            let cleaned = clean(&dataset, Duration::from_hours(1))?;
+            // No rewrite is ever lost.
+            if !cleaned.removed.is_empty() {
+                world.scheduler.state().violation = Some(format!("{cleaned:?}"));
+            }
+        }
         _ => {
             let publication = world.publish(actor, name)?;
             let mut failures = publication.tables.iter().flat_map(|table| &table.failures);
             // No claim is ever lost, so every file must be accounted for.
             if let Some(failure) = failures.find(|failure| failure.contains("no claim accounts")) {
                 world.scheduler.state().violation = Some(failure.clone());
+            }
+            let doubled = doubled(world);
+            if !doubled.is_empty() {
+                world.scheduler.state().violation = Some(format!("{doubled:?} are doubled"));
             }
         }
     }
@@ -375,7 +429,11 @@ fn run_seed(seed: u64, trace: bool) -> (Option<String>, BTreeMap<&'static str, u
     world.scheduler.apply_delayed();
     world.scheduler.state().rates = Rates::default();
     world.scheduler.start(1);
-    let violation = check(&world).unwrap_or_else(|error| Some(format!("{error:#}")));
+    let violation = check(&world).and_then(|violation| match violation {
+        None => check_losses(&world, &mut Random::new(!seed)),
+        violation => Ok(violation),
+    });
+    let violation = violation.unwrap_or_else(|error| Some(format!("{error:#}")));
     world.scheduler.leave(0);
     let violation = world.scheduler.state().violation.take().or(violation);
     let faults = world.scheduler.state().faults.clone();
@@ -403,13 +461,37 @@ fn check(world: &World) -> anyhow::Result<Option<String>> {
     Ok(is_changed.then(|| format!("another publication changes the table: {again:?}")))
 }
 
+/// Loses parts of the claim logs of a dataset that is published. Whatever is lost, the table keeps each row once.
+fn check_losses(world: &World, random: &mut Random) -> anyhow::Result<Option<String>> {
+    let rows = world.rows(&world.published())?;
+    let check_rows = |lost: &str, count: u64| -> anyhow::Result<Option<String>> {
+        *world.scheduler.state().faults.entry("lost state file").or_insert(0) += count;
+        // It is incomplete if claims are lost.
+        let published = world.publish(0, format!("after the loss of {lost}"))?;
+        let now = world.rows(&world.published())?;
+        let violation = format!("after the loss of {lost}: {rows:?}, now {now:?}: {published:?}");
+        Ok((now != rows).then_some(violation))
+    };
+    // A failure of the machine can lose markers. The next run that finishes the claims creates them again.
+    let count = lose(world, random, ".done.json", 300);
+    if let Some(violation) = check_rows("markers", count)? {
+        return Ok(Some(violation));
+    }
+    if let Some(violation) = check(world)? {
+        return Ok(Some(format!("after lost markers: {violation}")));
+    }
+    let count = lose(world, random, ".json", 300);
+    check_rows("entries", count)
+}
+
 /// Minimum count of each kind of fault for the default number of seeds.
-const AT_LEAST: [(&str, u64); 6] = [
+const AT_LEAST: [(&str, u64); 7] = [
     ("conflict without a file", 50),
     ("crash", 40),
     ("error", 40),
     ("lagging list", 250),
     ("late write", 8),
+    ("lost state file", 120),
     ("pause", 120),
 ];
 
@@ -610,6 +692,158 @@ fn a_compacted_partition_whose_claims_are_lost_keeps_each_row_once() {
         assert_eq!(world.published().len(), 1);
         assert_eq!(world.rows(&world.published()).unwrap(), rows);
     }
+}
+
+/// Returns a world with a rewrite of three files, and a rewrite of its output and a fourth file.
+fn compacted_twice() -> World {
+    let world = quiet();
+    for run in ["a", "b", "c"] {
+        world.convert(0, run.to_owned(), &partition(0)).unwrap();
+    }
+    world.compact(0, "first".to_owned(), false).unwrap();
+    world.convert(0, "d".to_owned(), &partition(0)).unwrap();
+    world.compact(0, "second".to_owned(), false).unwrap();
+    world.publish(0, "publication".to_owned()).unwrap();
+    assert_eq!((world.published().len(), entries(&world, "")), (1, 6));
+    world
+}
+
+#[test]
+fn a_rewrite_whose_done_marker_is_lost_takes_effect_again() {
+    let world = compacted_twice();
+    let (before, rows) = (world.published(), world.rows(&world.published()).unwrap());
+    // The marker of a rewrite whose output is replaced is not needed.
+    delete(&world, &["4.done.json"]);
+    world.publish(0, "third".to_owned()).unwrap();
+    assert_eq!(world.published(), before);
+    // Until the other rewrite is done again, the table contains its inputs.
+    delete(&world, &["6.done.json"]);
+    world.publish(0, "fourth".to_owned()).unwrap();
+    assert_eq!(world.published().len(), 2);
+    assert_eq!(world.rows(&world.published()).unwrap(), rows);
+    assert_eq!(doubled(&world), [""; 0]);
+    assert_eq!(check(&world).unwrap(), None);
+    assert_eq!(world.published(), before);
+}
+
+#[test]
+fn a_repair_drops_a_rewrite_whose_input_is_lost() {
+    let world = compacted_twice();
+    let rows = world.rows(&world.published()).unwrap();
+    let first = {
+        let state = world.scheduler.state();
+        let text = read(&state.dataset, &Path::from(format!("{CLAIMS}/4.claim.json"))).unwrap();
+        let entry: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let key = Path::from(entry["output"]["key"].as_str().unwrap());
+        state.dataset.delete(&key).now_or_never().unwrap().unwrap();
+        key
+    };
+    delete(&world, &["4.done.json"]);
+    let problem = check(&world).unwrap().unwrap();
+    assert!(problem.contains("contradicts the entries before it"), "{problem}");
+    assert_eq!(world.rows(&world.published()).unwrap(), rows);
+    assert_eq!(world.published().len(), 4);
+    let dataset = world.dataset(0, "repair".to_owned(), &Arc::default()).unwrap();
+    let mut repairs = repair::find(&dataset, &Selection::default()).unwrap();
+    assert_eq!((repairs.len(), repairs[0].claims_kept), (1, 4), "{repairs:?}");
+    repair::apply(&dataset, &mut repairs).unwrap();
+    assert!(repairs[0].repaired, "{repairs:?}");
+    assert_eq!(repair::find(&dataset, &Selection::default()).unwrap().len(), 0);
+    // The output of the second rewrite is left.
+    let cleaned = clean(&dataset, Duration::from_hours(1)).unwrap();
+    assert_eq!(cleaned.removed.len(), 1, "{cleaned:?} {first}");
+    assert_eq!(check(&world).unwrap(), None);
+    assert_eq!(world.rows(&world.published()).unwrap(), rows);
+    // The partition can be compacted again.
+    world.compact(0, "third".to_owned(), false).unwrap();
+    assert_eq!(check(&world).unwrap(), None);
+    assert_eq!((world.published().len(), world.rows(&world.published()).unwrap()), (1, rows));
+}
+
+#[test]
+fn a_long_chain_of_forged_rewrites_is_read() {
+    const LENGTH: usize = 20_000;
+    let world = quiet();
+    world.convert(0, "a".to_owned(), &partition(0)).unwrap();
+    world.publish(0, "first".to_owned()).unwrap();
+    let mut input = world.published().remove(0);
+    for number in 2..LENGTH {
+        let (directory, _) = input.rsplit_once('/').unwrap();
+        let directory = directory.trim_start_matches("_alb2parquet/compacted/");
+        let key = format!("_alb2parquet/compacted/{directory}/{number}.parquet");
+        let entry = serde_json::json!({
+            "action": "rewrite", "run": "forger", "version": "", "inputs": [input],
+            "output": {
+                "table": TABLE_OF_CHECKS, "rows": 1, "key": key, "size": 1, "sha256": "",
+                "staged": { "upload": { "key": key, "id": "", "parts": [] } }
+            }
+        });
+        for (name, text) in [("claim", entry.to_string()), ("done", "{}".to_owned())] {
+            let state = world.scheduler.state();
+            let path = Path::from(format!("{CLAIMS}/{number}.{name}.json"));
+            state.dataset.put(&path, text.into_bytes().into()).now_or_never().unwrap().unwrap();
+        }
+        input = key;
+    }
+    let before = world.published();
+    let publication = world.publish(0, "second".to_owned()).unwrap();
+    let failure = &publication.tables[0].failures[0];
+    assert!(failure.contains(&input), "{failure}");
+    assert_eq!(world.published(), before);
+    let dataset = world.dataset(0, "reader".to_owned(), &Arc::default()).unwrap();
+    let problem = compacted_problem(&dataset, &before).unwrap().unwrap();
+    assert!(problem.contains(&input), "{problem}");
+}
+
+#[test]
+fn a_table_whose_snapshots_delete_files_gets_no_compacted_files() {
+    let world = quiet();
+    for run in ["a", "b", "c"] {
+        world.convert(0, run.to_owned(), &partition(0)).unwrap();
+    }
+    world.publish(0, "first".to_owned()).unwrap();
+    let before = world.published();
+    world.compact(0, "compaction".to_owned(), false).unwrap();
+    let failure = |run: &str| {
+        let publication = world.publish(0, run.to_owned()).unwrap();
+        publication.tables[0].failures.first().cloned()
+    };
+    for value in [Some("true"), None] {
+        change(&world, |metadata| match value {
+            Some(value) => {
+                let properties = [("gc.enabled".to_owned(), value.to_owned())];
+                metadata.set_properties(properties.into()).unwrap()
+            }
+            None => metadata.remove_properties(&["gc.enabled".to_owned()]).unwrap(),
+        });
+        let failure = failure(&format!("with {value:?}")).unwrap();
+        assert!(failure.contains("does not have the property gc.enabled=false"), "{failure}");
+        assert_eq!(world.published(), before, "{value:?}");
+    }
+    let set = |value: &str| {
+        let properties = [("gc.enabled".to_owned(), value.to_owned())];
+        change(&world, |metadata| metadata.set_properties(properties.into()).unwrap());
+    };
+    set("false");
+    assert_eq!(failure("without deletion"), None);
+    assert_eq!(world.published().len(), 1);
+    // If the property changes later, each publication reports it, until the compaction is reverted.
+    set("true");
+    assert!(failure("later").unwrap().contains("gc.enabled"));
+    world.compact(0, "reversion".to_owned(), true).unwrap();
+    assert_eq!(failure("after the reversion"), None);
+    assert_eq!(world.published(), before);
+}
+
+/// Changes the metadata of the table, as another program would.
+fn change(world: &World, edit: impl FnOnce(TableMetadataBuilder) -> TableMetadataBuilder) {
+    let state = world.scheduler.state();
+    let location = read(&state.dataset, &path_of(TABLE_OF_CHECKS)).unwrap();
+    let path = Path::from(location.strip_prefix(ROOT).unwrap());
+    let table: TableMetadata = serde_json::from_str(&read(&state.dataset, &path).unwrap()).unwrap();
+    let table = edit(table.into_builder(Some(location.clone()))).build().unwrap().metadata;
+    let text = serde_json::to_vec(&table).unwrap();
+    state.dataset.put(&path, text.into()).now_or_never().unwrap().unwrap();
 }
 
 #[test]

@@ -269,7 +269,8 @@ impl<'a> Attempt<'a> {
         if own.filter(|key| !plan.removed.contains(*key)).count() + added.len() > 0 {
             plan.failures.push(unsafe_collection(&self.definition.name));
         }
-        for partition in added.iter().filter_map(|key| self.partition(key)).collect::<BTreeSet<_>>() {
+        for partition in added.iter().filter_map(|key| self.partition(key)).collect::<BTreeSet<_>>()
+        {
             plan.exclude(&partition, |key| self.partition(key));
         }
     }

@@ -10,17 +10,24 @@ use arrow::array::{
 use arrow::datatypes::{
     DataType, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType,
 };
+use parquet::errors::ParquetError;
 
 use crate::util::arena::Interner;
+
+/// Number of rows to collect before they are encoded.
+const BATCH_ROWS: usize = 8192;
+/// Number of bytes of text to collect before they are encoded.
+const BATCH_TEXT: u64 = 8 << 20;
 
 /// Fails unless a file has only columns of a table, with their types. Text and bytes must be views.
 pub(super) fn check_columns(file: &Schema, table: &Schema) -> anyhow::Result<()> {
     for field in file.fields() {
-        let known = table.column_with_name(field.name()).map(|(_, known)| match known.data_type() {
-            DataType::Utf8 => DataType::Utf8View,
-            DataType::Binary => DataType::BinaryView,
-            other => other.clone(),
-        });
+        let known =
+            table.column_with_name(field.name()).map(|(_, known)| match known.data_type() {
+                DataType::Utf8 => DataType::Utf8View,
+                DataType::Binary => DataType::BinaryView,
+                other => other.clone(),
+            });
         ensure!(
             known.as_ref() == Some(field.data_type()),
             "has the column {} of type {}, which this version of the program does not write",
@@ -31,8 +38,48 @@ pub(super) fn check_columns(file: &Schema, table: &Schema) -> anyhow::Result<()>
     Ok(())
 }
 
+/// Passes the rows that `next` returns to `write`, in batches of limited size. Returns the number of rows.
+///
+/// # Errors
+///
+/// Fails if `next` or `write` fails, or if a column has an unexpected type.
+pub(super) fn copy(
+    mut next: impl FnMut() -> anyhow::Result<Option<RecordBatch>>,
+    schema: &SchemaRef,
+    mut write: impl FnMut(&RecordBatch) -> Result<(), ParquetError>,
+) -> anyhow::Result<u64> {
+    let (mut parts, mut rows, mut text, mut written) = (Vec::new(), 0, 0, 0);
+    // Halves of a part that was too large, the first one last.
+    let mut halves: Vec<RecordBatch> = Vec::new();
+    loop {
+        let part = match halves.pop() {
+            Some(half) => Some(half),
+            None => next()?,
+        };
+        let is_end = part.is_none();
+        if let Some(part) = part {
+            let (length, size) = (part.num_rows(), text_size(&part));
+            if size > BATCH_TEXT && length > 1 {
+                let half = length / 2;
+                halves.extend([part.slice(half, length - half), part.slice(0, half)]);
+                continue;
+            }
+            (rows, text) = (rows + length, text + size);
+            parts.push(part);
+        }
+        if rows >= BATCH_ROWS || text >= BATCH_TEXT || (is_end && rows > 0) {
+            write(&combine(schema, &parts)?)?;
+            written += rows as u64;
+            (rows, text, parts) = (0, 0, Vec::new());
+        }
+        if is_end {
+            return Ok(written);
+        }
+    }
+}
+
 /// Returns the number of bytes of text in a record batch. Repeated values count each time, as in [`combine`].
-pub(super) fn text_size(batch: &RecordBatch) -> u64 {
+fn text_size(batch: &RecordBatch) -> u64 {
     let lengths = batch.columns().iter().map(|array| -> u64 {
         if let Some(text) = array.as_string_view_opt() {
             text.lengths().map(u64::from).sum()
@@ -50,7 +97,7 @@ pub(super) fn text_size(batch: &RecordBatch) -> u64 {
 /// # Errors
 ///
 /// Fails if a column has an unexpected type.
-pub(super) fn combine(schema: &SchemaRef, parts: &[RecordBatch]) -> anyhow::Result<RecordBatch> {
+fn combine(schema: &SchemaRef, parts: &[RecordBatch]) -> anyhow::Result<RecordBatch> {
     let columns = schema.fields().iter().map(|field| {
         let parts: Vec<(Option<&ArrayRef>, usize)> =
             parts.iter().map(|part| (part.column_by_name(field.name()), part.num_rows())).collect();
@@ -111,7 +158,8 @@ fn bytes(parts: &Parts) -> anyhow::Result<ArrayRef> {
         match array {
             None => (0..*rows).for_each(|_| builder.append_null()),
             Some(array) => {
-                let array = array.as_binary_view_opt().context("a column of bytes has another type")?;
+                let array =
+                    array.as_binary_view_opt().context("a column of bytes has another type")?;
                 array.iter().for_each(|value| builder.append_option(value));
             }
         }
@@ -132,4 +180,61 @@ fn numbers<T: ArrowPrimitiveType>(parts: &Parts, kind: &DataType) -> anyhow::Res
     }
     let array = PrimitiveArray::<T>::from_iter(values).with_data_type(kind.clone());
     Ok(Arc::new(array))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, BinaryViewArray, Int64Array};
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    /// Returns rows with numbers, whose text consists of one repeated value of `size` bytes.
+    fn part(numbers: std::ops::Range<i64>, size: usize) -> RecordBatch {
+        let value = "x".repeat(size);
+        let text: StringViewArray = numbers.clone().map(|_| Some(value.as_str())).collect();
+        let raw: BinaryViewArray = numbers.clone().map(|_| Some(value.as_bytes())).collect();
+        let columns: [(&str, ArrayRef); 3] = [
+            ("number", Arc::new(numbers.map(Some).collect::<Int64Array>())),
+            ("text", Arc::new(text)),
+            ("raw", Arc::new(raw)),
+        ];
+        RecordBatch::try_from_iter(columns).unwrap()
+    }
+
+    #[test]
+    fn batches_have_a_limited_size_and_all_rows_in_order() {
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("number", DataType::Int64, true),
+            Field::new("text", dictionary, true),
+            Field::new("raw", DataType::Binary, true),
+            Field::new("added_later", DataType::Utf8, true),
+        ]));
+        // Short rows, rows of which few fill a batch, and a row that is too large by itself.
+        let mut parts = vec![
+            part(0..20_000, 1),
+            part(20_000..24_000, 60_000),
+            part(24_000..24_001, 9 << 20),
+            part(24_001..24_010, 0),
+        ]
+        .into_iter();
+        let (mut numbers, mut batches) = (Vec::<i64>::new(), 0);
+        let written = copy(
+            || Ok(parts.next()),
+            &schema,
+            |batch| {
+                batches += 1;
+                let raw = batch.column(2).as_binary::<i32>();
+                let (length, rows) = (raw.value_data().len() as u64, batch.num_rows());
+                assert!(length <= BATCH_TEXT || rows <= 200, "{rows} rows with {length} bytes");
+                assert_eq!(batch.column(3).null_count(), rows);
+                numbers.extend(batch.column(0).as_primitive::<Int64Type>().values());
+                Ok(())
+            },
+        );
+        assert_eq!(written.unwrap(), 24_010);
+        assert!(numbers.into_iter().eq(0..24_010));
+        assert!(batches > 50, "{batches}");
+    }
 }
