@@ -532,6 +532,39 @@ mod with_feature {
     }
 
     #[test]
+    fn a_long_chain_of_forged_rewrites_is_read() {
+        let lake = Lake::new();
+        lake.publish(&[]).expect(0);
+        let before = lake.rows(ROWS);
+        let root = format!("file://{}/", lake.out);
+        let files = lake.files(ROWS).into_iter().map(|file| file.file_path().to_owned());
+        let first = files.into_iter().find(|file| file.contains("day=18")).unwrap();
+        let mut input = first.strip_prefix(&root).unwrap().to_owned();
+        let (directory, _) = input.rsplit_once('/').unwrap();
+        let directory = format!("_alb2parquet/compacted/{directory}");
+        let log =
+            lake.world.out().join("_alb2parquet/claims/access/012345678901/eu-west-1/2025-07-18");
+        for number in 2..10_000 {
+            let key = format!("{directory}/{number}.parquet");
+            let entry = serde_json::json!({
+                "action": "rewrite", "run": "forger", "version": "", "inputs": [input],
+                "output": {
+                    "table": ROWS, "rows": 3, "key": key, "size": 1, "sha256": "",
+                    "staged": { "upload": { "key": key, "id": "", "parts": [] } }
+                }
+            });
+            fs::write(log.join(format!("{number}.claim.json")), entry.to_string()).unwrap();
+            fs::write(log.join(format!("{number}.done.json")), "{}").unwrap();
+            input = key;
+        }
+        lake.publish(&[]).expect(2).says(&[&input]);
+        assert_eq!(lake.rows(ROWS), before);
+        lake.verify().expect(1).says(&[&input, "compact --revert --yes"]);
+        // Each pass reverts one rewrite.
+        lake.compact(&["--revert"]).expect(0).says(&["nothing was reverted"]);
+    }
+
+    #[test]
     fn compacted_files_have_the_settings_of_the_last_run() {
         for (profile, filters) in [("portable", false), ("compact", true)] {
             let lake = hourly();

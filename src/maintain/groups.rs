@@ -119,6 +119,10 @@ impl Groups {
             match self.batches.as_mut()?.next() {
                 Some(Ok(batch)) => {
                     self.at = end.min(self.at + batch.num_rows() as u64);
+                    if self.at == end {
+                        // The reader needs more memory than a small batch, and many files can be open.
+                        self.batches = None;
+                    }
                     return Some(Ok(batch));
                 }
                 Some(Err(error)) => return Some(self.fail(error.into())),

@@ -761,41 +761,6 @@ fn a_repair_drops_a_rewrite_whose_input_is_lost() {
 }
 
 #[test]
-fn a_long_chain_of_forged_rewrites_is_read() {
-    const LENGTH: usize = 20_000;
-    let world = quiet();
-    world.convert(0, "a".to_owned(), &partition(0)).unwrap();
-    world.publish(0, "first".to_owned()).unwrap();
-    let mut input = world.published().remove(0);
-    for number in 2..LENGTH {
-        let (directory, _) = input.rsplit_once('/').unwrap();
-        let directory = directory.trim_start_matches("_alb2parquet/compacted/");
-        let key = format!("_alb2parquet/compacted/{directory}/{number}.parquet");
-        let entry = serde_json::json!({
-            "action": "rewrite", "run": "forger", "version": "", "inputs": [input],
-            "output": {
-                "table": TABLE_OF_CHECKS, "rows": 1, "key": key, "size": 1, "sha256": "",
-                "staged": { "upload": { "key": key, "id": "", "parts": [] } }
-            }
-        });
-        for (name, text) in [("claim", entry.to_string()), ("done", "{}".to_owned())] {
-            let state = world.scheduler.state();
-            let path = Path::from(format!("{CLAIMS}/{number}.{name}.json"));
-            state.dataset.put(&path, text.into_bytes().into()).now_or_never().unwrap().unwrap();
-        }
-        input = key;
-    }
-    let before = world.published();
-    let publication = world.publish(0, "second".to_owned()).unwrap();
-    let failure = &publication.tables[0].failures[0];
-    assert!(failure.contains(&input), "{failure}");
-    assert_eq!(world.published(), before);
-    let dataset = world.dataset(0, "reader".to_owned(), &Arc::default()).unwrap();
-    let problem = compacted_problem(&dataset, &before).unwrap().unwrap();
-    assert!(problem.contains(&input), "{problem}");
-}
-
-#[test]
 fn a_table_whose_snapshots_delete_files_gets_no_compacted_files() {
     let world = quiet();
     for run in ["a", "b", "c"] {
