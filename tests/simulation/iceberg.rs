@@ -859,6 +859,26 @@ fn forged_rewrites_remove_no_row() {
 }
 
 #[test]
+fn a_forged_claim_of_a_replaced_file_doubles_no_row() {
+    let world = compacted_twice();
+    let rows = world.rows(&world.published()).unwrap();
+    for (from, to) in [("1.claim.json", "7.claim.json"), ("1.done.json", "7.done.json")] {
+        let state = world.scheduler.state();
+        let text = read(&state.dataset, &Path::from(format!("{CLAIMS}/{from}"))).unwrap();
+        let path = Path::from(format!("{CLAIMS}/{to}"));
+        state.dataset.put(&path, text.into_bytes().into()).now_or_never().unwrap().unwrap();
+    }
+    for revert in [false, true] {
+        if revert {
+            world.compact(0, "reversion".to_owned(), true).unwrap();
+        }
+        world.publish(0, format!("with a forged claim {revert}")).unwrap();
+        assert_eq!(world.rows(&world.published()).unwrap(), rows, "{revert}");
+        assert_eq!(doubled(&world), [""; 0]);
+    }
+}
+
+#[test]
 fn a_removal_deletes_compacted_files() {
     let world = quiet();
     for run in ["a", "b", "c"] {

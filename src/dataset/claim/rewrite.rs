@@ -165,6 +165,11 @@ impl<'a> TableFiles<'a> {
         }
     }
 
+    /// Returns whether a rewrite in effect replaces a file.
+    fn replaces(&self, key: &str) -> bool {
+        self.replaced.values().flatten().any(|input| *input.output.file.key == *key)
+    }
+
     fn apply(&mut self, number: usize, rewrite: &'a Rewrite, is_done: bool) {
         let mut inputs = Vec::new();
         for key in &rewrite.inputs {
@@ -198,7 +203,7 @@ impl Log {
     /// included.
     ///
     /// A rewrite that is not done is in effect too: a later rewrite may replace its output, and then only its `done`
-    /// marker is lost. [`TableFiles::published`] returns what tables contain in the meantime.
+    /// marker is lost. `TableFiles::published` returns what tables contain in the meantime.
     pub fn table_files(&self) -> TableFiles<'_> {
         let mut files = TableFiles::default();
         for (number, entry) in (1..).zip(self.entries()) {
@@ -209,6 +214,10 @@ impl Log {
                         let key = &*output.file.key;
                         if entry.state == State::Aborted {
                             files.former.insert(key);
+                            continue;
+                        }
+                        // A forged claim can name the file of another claim.
+                        if files.replaces(key) {
                             continue;
                         }
                         files.former.remove(key);
