@@ -544,7 +544,7 @@ mod with_feature {
         let directory = format!("_alb2parquet/compacted/{directory}");
         let log =
             lake.world.out().join("_alb2parquet/claims/access/012345678901/eu-west-1/2025-07-18");
-        for number in 2..10_000 {
+        for number in 2..5_000 {
             let key = format!("{directory}/{number}.parquet");
             let entry = serde_json::json!({
                 "action": "rewrite", "run": "forger", "version": "", "inputs": [input],
