@@ -11,3 +11,4 @@ pub(crate) mod pool;
 pub(crate) mod process_limit;
 #[cfg(feature = "parquet")]
 pub(crate) mod threads;
+pub(crate) mod zeros;

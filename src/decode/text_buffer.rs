@@ -3,6 +3,7 @@
 use std::ops::Deref;
 
 use crate::util::pool::Pool;
+use crate::util::zeros;
 
 /// Maximum length of a line in bytes. Longer lines are rejected.
 ///
@@ -36,10 +37,10 @@ impl Text {
     pub fn spare(&mut self, room: usize) -> &mut [u8] {
         let end = self.len + room;
         if self.bytes.len() < end {
-            // `resize` alone could double the capacity, and thus allocate twice as much memory as the text needs.
+            // Without this reservation, the capacity could double, and be twice as large as the text needs.
             let len = (end + end / 8).next_multiple_of(1 << 16);
             self.bytes.reserve_exact(len - self.bytes.len());
-            self.bytes.resize(len, 0);
+            zeros::fill_to(&mut self.bytes, len);
         }
         &mut self.bytes[self.len..]
     }

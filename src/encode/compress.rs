@@ -6,6 +6,8 @@ use std::io;
 use parquet::basic;
 use zstd::zstd_safe::{CParameter, ParamSwitch};
 
+use crate::util::zeros;
+
 /// How pages are compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -61,9 +63,7 @@ impl Scratch {
             Compression::Zstd => zstd::zstd_safe::compress_bound(page.len()),
             Compression::Snappy => snap::raw::max_compress_len(page.len()),
         };
-        if compressed.len() < room {
-            compressed.resize(room, 0);
-        }
+        zeros::fill_to(compressed, room);
         let size = match how {
             Compression::Zstd => {
                 let zstd = match zstd {

@@ -13,7 +13,7 @@ import tempfile
 import checksums
 import matrix_engines
 import trino
-from iceberg_readers import OUTSIDE, Skipped
+from iceberg_readers import Skipped, some_of
 from trino import TrinoError
 
 # Iceberg 1.7.1 does not support Spark 3.5.4 and later; see docs/engines.md.
@@ -61,10 +61,8 @@ class Engine:
 
     @staticmethod
     def choose(filters, choose):
-        """Returns some filters of partition columns, and some of other columns. All of them would take minutes."""
-        partition = [each for each in filters if each[1] in OUTSIDE]
-        others = [each for each in filters if each[1] not in OUTSIDE]
-        return choose.sample(partition, min(10, len(partition))) + choose.sample(others, min(30, len(others)))
+        """Returns the filters that it runs."""
+        return some_of(filters, choose)
 
     def condition(self, operator, name, value):
         """Returns a filter in SQL."""

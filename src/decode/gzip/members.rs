@@ -12,6 +12,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use crate::decode::gzip::RawReject;
 use crate::decode::gzip::content::{HEAD, is_gzip};
 use crate::logs::reject::{MAX_RAW, Reason};
+use crate::util::zeros;
 
 /// Number of bytes to read from an object at a time.
 const READ_AHEAD: usize = 256 << 10;
@@ -73,7 +74,7 @@ impl Layer {
                 Source::Object(..) => READ_AHEAD,
                 Source::Gzip(_) => HEAD,
             };
-            self.buffer.resize(size.max(self.buffer.len()).max(count), 0);
+            zeros::fill_to(&mut self.buffer, size.max(count));
             self.buffer.copy_within(self.ahead.clone(), 0);
             self.ahead = 0..self.ahead.len();
             let (more, end) = self.source.read_some(&mut self.buffer[self.ahead.end..])?;
