@@ -2,6 +2,7 @@
 
 mod accept;
 mod clean;
+mod compact;
 mod completions;
 mod convert;
 mod ddl;
@@ -43,6 +44,7 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::accept::Accept;
 use crate::cli::clean::Clean;
+use crate::cli::compact::Compact;
 use crate::cli::completions::Completions;
 use crate::cli::convert::Convert;
 use crate::cli::ddl::Ddl;
@@ -82,8 +84,8 @@ const LEFT_OUT: u8 = 4;
 
 const AFTER: &str = "\
 Environment:
-  Flags (except --yes, --delete and --including-retired) can also be set by environment variables, which are named
-  ALB2PARQUET_ and the name of the flag:
+  Flags (except --yes, --delete, --including-retired and --revert) can also be set by environment variables, which are
+  named ALB2PARQUET_ and the name of the flag:
   ALB2PARQUET_THREADS=4, ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. Flags on the command line
   take precedence. An empty variable is treated as unset.
 
@@ -129,6 +131,7 @@ enum Command {
     /// Publish a dataset as Apache Iceberg tables
     #[command(subcommand, after_help = iceberg::AFTER)]
     Iceberg(Iceberg),
+    Compact(Compact),
     Completions(Completions),
     Man(Manual),
 }
@@ -199,7 +202,8 @@ impl Command {
             | Self::Remove(_)
             | Self::Repair(_)
             | Self::Clean(_)
-            | Self::Iceberg(_) => Some(all()),
+            | Self::Iceberg(_)
+            | Self::Compact(_) => Some(all()),
             _ => None,
         }
     }
@@ -235,6 +239,7 @@ impl Command {
             Self::Repair(_) => "repair interrupted; the same command finishes it",
             Self::Inspect(_) => "inspection interrupted",
             Self::Iceberg(_) => "publication interrupted; the same command continues it",
+            Self::Compact(_) => "compaction interrupted; the same command continues it",
             _ => "interrupted",
         }
     }
@@ -250,7 +255,8 @@ impl Command {
             | Self::Restore(_)
             | Self::Retire(_)
             | Self::Remove(_)
-            | Self::Iceberg(_) => GRACE,
+            | Self::Iceberg(_)
+            | Self::Compact(_) => GRACE,
             _ => Duration::ZERO,
         }
     }
@@ -273,7 +279,7 @@ fn print_message(message: &str, json: bool) {
 }
 
 /// Flags that have no environment variable, because it would also affect later commands.
-const NO_VARIABLE: [&str; 5] = ["yes", "delete", "including-retired", "help", "version"];
+const NO_VARIABLE: [&str; 6] = ["yes", "delete", "including-retired", "revert", "help", "version"];
 
 /// Escapes the arguments that are quoted in an error message, before clap prints the message in color.
 fn escaped(mut error: clap::Error) -> clap::Error {
@@ -350,6 +356,7 @@ pub fn main() -> ExitCode {
         Command::Policy(policy) => policy.run(),
         Command::Ddl(ddl) => ddl.run(),
         Command::Iceberg(iceberg) => iceberg.run(&signals),
+        Command::Compact(compact) => compact.run(&signals),
         Command::Completions(completions) => completions.run(),
         Command::Man(manual) => manual.run(),
     });

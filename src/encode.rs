@@ -52,7 +52,7 @@ use crate::logs::schema::{Stored, Table};
 /// Number of rows after which a row group ends. Many readers prune only by row group statistics, so small row groups
 /// let them skip more of a file. `DuckDB` writes row groups of nearly this size. Trino merges reads of columns that are
 /// less than 1 MB apart, so even smaller row groups would make it read more of a file.
-const ROW_GROUP_ROWS: usize = 125_000;
+pub(crate) const ROW_GROUP_ROWS: usize = 125_000;
 /// Number of encoded bytes after which a row group ends, regardless of its number of rows.
 const ROW_GROUP_BYTES: usize = 96 << 20;
 /// Size in bytes of the length field that precedes each string in PLAIN encoding.
@@ -307,12 +307,16 @@ impl<W: Write + Send> ArrowEncoder<W> {
         Ok(self.0.write_all(bytes)?)
     }
 
-    /// Writes the footer, and returns the writer.
+    /// Writes a footer that contains `facts` as key-value metadata. Returns the writer.
     ///
     /// # Errors
     ///
     /// Fails if the file cannot be written.
-    pub(crate) fn finish(self) -> Result<W, ParquetError> {
+    pub(crate) fn finish(mut self, facts: &[(&str, String)]) -> Result<W, ParquetError> {
+        for (key, value) in facts {
+            let fact = KeyValue::new((*key).to_owned(), value.clone());
+            self.0.append_key_value_metadata(fact);
+        }
         self.0.into_inner()
     }
 }

@@ -91,7 +91,7 @@ mod with_cli {
 
     pub mod dataset {
         pub mod claim {
-            pub use crate::dataset::claim::{Claim, Claimed, Hints, Log, Output, Record};
+            pub use crate::dataset::claim::{Claim, Claimed, Hints, Log, Output, Record, Rewrite};
             pub mod embedded {
                 pub use crate::dataset::claim::embedded::{KEY, decode, encode};
             }
@@ -142,6 +142,9 @@ mod with_cli {
     pub mod maintain {
         pub mod clean {
             pub use crate::maintain::clean::clean;
+        }
+        pub mod compact {
+            pub use crate::maintain::compact::{Compaction, Replacement};
         }
         pub mod repair {
             pub use crate::maintain::repair::{apply, find};

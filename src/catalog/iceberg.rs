@@ -13,12 +13,16 @@
 //!    that another publisher has just added is known to be in a claim.
 //! 2. After files are added to a table, their claims are read again. If they have changed, the tables are compared
 //!    with them again.
-//! 3. A file is removed from a table only if a removed or aborted claim names it, or if it does not exist. If claims
-//!    are lost, tables keep their files.
+//! 3. A file is removed from a table only if a removed or aborted claim names it, if a done rewrite replaces it, or if
+//!    it does not exist. If claims are lost, tables keep their files.
+//!
+//! A compacted file contains the rows of other files. So if compacted files of a partition are added or removed, all
+//! files of the partition change in one commit, or none do.
 
 mod bounds;
 mod claimed_files;
 mod commit;
+mod compacted;
 mod definition;
 pub(crate) mod glue_catalog;
 mod manifests;

@@ -24,7 +24,9 @@ Examples:
 /// Remove staged files and uploads of crashed runs
 ///
 /// Files and uploads that belong to a claim are kept. The command also removes originals files
-/// (`_alb2parquet/originals/`) that belong to no claim and to no file of rows or rejects.
+/// (`_alb2parquet/originals/`) that belong to no claim and to no file of rows or rejects, and compacted files
+/// (`_alb2parquet/compacted/`) that no rewrite names. After `repair`, run `iceberg publish` before this command, because
+/// tables may refer to such compacted files.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Clean {

@@ -368,6 +368,9 @@ pub(super) fn of_remedy(remedy: Remedy) -> &'static str {
             "run `repair`, which rebuilds lost claims, or move the file out of the table's directory: engines read it"
         }
         Remedy::Clean => "delete the file with `clean`",
+        Remedy::Revert => {
+            "revert the compaction with `compact --revert --yes`, which publishes the original files again"
+        }
         Remedy::ReportBug => {
             "please report this bug of alb2parquet, if possible with the line; until it is fixed, the values may be wrong"
         }

@@ -142,6 +142,10 @@ impl Verify {
             HumanCount(*rows),
             HumanCount(*rejects)
         ));
+        if report.compacted_files > 0 {
+            let compacted = HumanCount(report.compacted_files);
+            print_line(&format!("compacted   {compacted} files match those that they replace"));
+        }
         if compared + report.not_compared > 0 {
             print_line(&format!(
                 "compared    {} objects row by row; {} not compared, because they changed since the conversion or were not listed",

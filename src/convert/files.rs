@@ -319,7 +319,7 @@ impl<'a> Open<'a> {
         let mut outputs = Vec::new();
         if let Some((mut encoder, staged)) = self.originals {
             encoder.embed(embedded::KEY, &objects).map_err(write_error(&staged))?;
-            let writing = encoder.finish().map_err(write_error(&staged))?;
+            let writing = encoder.finish(&[]).map_err(write_error(&staged))?;
             outputs.push(StagedOutput {
                 table: original::TABLE,
                 rows: self.builder.rows(),
@@ -329,7 +329,7 @@ impl<'a> Open<'a> {
         }
         if let Some((mut encoder, staged)) = self.rejects {
             encoder.embed(embedded::KEY, &objects).map_err(write_error(&staged))?;
-            let writing = encoder.finish().map_err(write_error(&staged))?;
+            let writing = encoder.finish(&[]).map_err(write_error(&staged))?;
             let rows = self.tally.reject_count();
             outputs.push(StagedOutput { table: reject::TABLE, rows, writing });
             self.tally.reject_files = 1;

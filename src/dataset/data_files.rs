@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::iter;
 
 use crate::dataset::claim::{Log, Record};
-use crate::dataset::layout::{self, Dataset, DatasetError, is_hidden};
+use crate::dataset::layout::{self, COMPACTED, Dataset, DatasetError, is_hidden};
 use crate::logs::key::Partition;
 use crate::logs::{original, reject};
 
@@ -47,6 +47,15 @@ impl DataFiles {
     /// Fails when the directory of originals cannot be listed.
     pub(crate) fn originals(dataset: &Dataset) -> Result<Self, DatasetError> {
         Self::below(dataset, iter::once(original::TABLE.to_owned()))
+    }
+
+    /// Lists the compacted files. They are not data files: engines that read directories ignore them.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the directory of compacted files cannot be listed.
+    pub(crate) fn compacted(dataset: &Dataset) -> Result<Self, DatasetError> {
+        Self::below(dataset, iter::once(COMPACTED.to_owned()))
     }
 
     fn below(
@@ -148,6 +157,39 @@ impl DataFiles {
             // A removal may have deleted the file since it was listed.
             if !is_needed && exists(original::TABLE, name)? {
                 orphans.push(key);
+            }
+        }
+        orphans.sort();
+        Ok(orphans)
+    }
+
+    /// Returns a partition's compacted files that no entry in `log` names, sorted by key. Such a file is left behind if
+    /// the entry of its rewrite is lost. The log must have been read after the files were listed.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is unknown whether a file exists.
+    pub(crate) fn orphan_compacted(
+        &self,
+        dataset: &Dataset,
+        log: &Log,
+    ) -> Result<Vec<String>, DatasetError> {
+        let partition = log.partition();
+        let outputs = log.entries().iter().flat_map(|entry| entry.record.outputs());
+        let named: HashSet<&str> = outputs.map(|output| &*output.file.key).collect();
+        let mut orphans = Vec::new();
+        for directory in directories(dataset, partition) {
+            let directory = format!("{COMPACTED}/{directory}");
+            for name in self.names.get(&*directory).into_iter().flatten() {
+                let key = format!("{directory}/{name}");
+                let is_others = reject::log_type(name).is_some_and(|t| t != partition.log_type);
+                if is_others || !is_plain(name) || named.contains(key.as_str()) {
+                    continue;
+                }
+                // A removal may have deleted the file since it was listed.
+                if dataset.target().size(&key)?.is_some() {
+                    orphans.push(key);
+                }
             }
         }
         orphans.sort();

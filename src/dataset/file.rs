@@ -19,6 +19,9 @@ use crate::store::{FileKey, Target, TargetError};
 use crate::util::corrupt::contained;
 use crate::util::hash::hex;
 
+/// Key in the footer metadata of a compacted file. The value is the names of the claims' files that contain the same
+/// rows, separated by commas.
+pub(crate) const INPUTS: &str = "alb2parquet.inputs";
 /// Number of bytes to read at a time when hashing a whole file.
 const CHUNK: u64 = 1 << 20;
 /// Number of bytes to read from the end of a file. They usually include the whole footer.

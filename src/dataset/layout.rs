@@ -21,6 +21,8 @@ use crate::util::threads::on_threads;
 
 /// Directory of staged files, relative to the dataset.
 pub const STAGING: &str = "_alb2parquet/staging";
+/// Directory of the files that replace small files in Iceberg tables, relative to the dataset.
+pub(crate) const COMPACTED: &str = "_alb2parquet/compacted";
 /// File with the settings of the dataset, relative to the dataset.
 const DESCRIPTION: &str = "_alb2parquet/dataset.json";
 /// Format version of datasets without redaction. Programs that do not support redaction can read and extend such
@@ -221,6 +223,11 @@ pub(crate) fn split_table(key: &str) -> Option<(&str, &str)> {
     }
 }
 
+/// Returns the path of a compacted file below [`COMPACTED`], or `None` if the key is not that of a compacted file.
+pub(crate) fn below_compacted(key: &str) -> Option<&str> {
+    key.strip_prefix(COMPACTED)?.strip_prefix('/')
+}
+
 /// Returns whether engines ignore a file because of its name, as they do for temporary files left behind by Spark.
 pub(crate) fn is_hidden(key: &str) -> bool {
     key.split('/').any(|part| part.starts_with(['_', '.']))
@@ -406,9 +413,12 @@ impl Dataset {
         FileKey::parse(key).expect("tables, partitions and names of files have valid names")
     }
 
-    /// Returns the partition of the row, reject or originals file with this key.
+    /// Returns the partition of the row, reject, originals or compacted file with this key.
     pub fn partition_of(&self, key: &str) -> Option<Partition> {
-        let (table, rest) = split_table(key)?;
+        let (table, rest) = match below_compacted(key) {
+            Some(below) => below.split_once('/')?,
+            None => split_table(key)?,
+        };
         let (directory, name) = rest.rsplit_once('/')?;
         let of_rows = LogType::ALL.into_iter().find(|log_type| log_type.table().name == table);
         let is_shared = [reject::TABLE, original::TABLE].contains(&table);

@@ -1,9 +1,9 @@
-//! Publishing: applies claims and removals.
+//! Publishing: applies claims, rewrites and removals.
 //!
 //! Applying an entry is idempotent and needs no access to the source, so any run can apply any entry at any time.
 //! Claims before a removal are never published, because the removal deletes their files.
 
-use crate::dataset::claim::{Claim, Log, Record, State};
+use crate::dataset::claim::{Log, Output, Record, State};
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::store::{Completed, StagedFile, Target, TargetError};
 
@@ -22,8 +22,8 @@ pub(crate) fn finish(dataset: &Dataset, log: &mut Log) -> Result<(), DatasetErro
             continue;
         }
         match &entry.record {
-            Record::Add(_) | Record::Amend(_) if number < last_removal => {}
-            Record::Add(_) => {
+            Record::Add(_) | Record::Amend(_) | Record::Rewrite(_) if number < last_removal => {}
+            Record::Add(_) | Record::Rewrite(_) => {
                 log.sync(dataset, number)?;
                 publish(dataset, log, number)?;
             }
@@ -40,18 +40,18 @@ pub(crate) fn finish(dataset: &Dataset, log: &mut Log) -> Result<(), DatasetErro
     Ok(())
 }
 
-/// Makes the outputs of a claim visible. The claim must be durable.
+/// Makes the outputs of a claim or a rewrite visible. The entry must be durable.
 ///
 /// # Errors
 ///
 /// Fails when it is unknown whether the outputs are visible.
 pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), DatasetError> {
-    let Record::Add(claim) = log.entry(number).record.clone() else { return Ok(()) };
-    for output in &claim.outputs {
+    let outputs = log.entry(number).record.outputs().to_vec();
+    for output in &outputs {
         match dataset.target().complete(&output.file) {
             Ok(Completed::Visible) => {}
             Ok(Completed::Lost) => {
-                return abort_claim(dataset, log, number, &claim, &output.file.key);
+                return abort(dataset, log, number, &outputs, &output.file.key);
             }
             Err(error @ TargetError::Foreign { .. }) => {
                 log.set_state(number, State::Stuck(error.to_string()));
@@ -61,26 +61,26 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
         }
     }
     log.mark_done(dataset, number)?;
-    forget(dataset, &claim);
+    forget(dataset, &outputs);
     Ok(())
 }
 
-/// Aborts a claim if one of its outputs was lost before it became visible. If a row or reject file exists, the claim
-/// becomes [`State::Stuck`] instead. The claim's originals file, which engines do not read, is deleted.
+/// Aborts an entry if one of its outputs was lost before it became visible. If a row or reject file exists, the entry
+/// becomes [`State::Stuck`] instead. A claim's originals file, which engines do not read, is deleted.
 ///
 /// This function aborts every output again, even the lost one, regardless of what the store reported earlier.
 /// Afterwards, a slow run either has already completed an output, which the second check detects, or can no longer do
 /// so.
-fn abort_claim(
+fn abort(
     dataset: &Dataset,
     log: &mut Log,
     number: usize,
-    claim: &Claim,
+    outputs: &[Output],
     lost: &str,
 ) -> Result<(), DatasetError> {
     let target = dataset.target();
     let existing = || {
-        for output in claim.outputs.iter().filter(|output| !output.has_originals()) {
+        for output in outputs.iter().filter(|output| !output.has_originals()) {
             if target.size(&output.file.key)?.is_some() {
                 return Ok(Some(target.name(&output.file.key)));
             }
@@ -94,7 +94,7 @@ fn abort_claim(
         log.set_state(number, stuck(format!("{name} already exists")));
         return Ok(());
     }
-    for output in &claim.outputs {
+    for output in outputs {
         end(&**target, &output.file)?;
     }
     if let Some(name) = existing()? {
@@ -102,36 +102,34 @@ fn abort_claim(
         return Ok(());
     }
     match log.state(dataset, number, &log.entry(number).record)? {
-        // The claim was published, and its files have been deleted since.
+        // The entry was published, and its files have been deleted since.
         state @ (State::Done | State::Aborted) => log.set_state(number, state),
         State::Open | State::Stuck(_) => {
             // The file is deleted before the claim is marked, so that a crash in between leaves no orphan file.
-            for output in claim.outputs.iter().filter(|output| output.has_originals()) {
+            for output in outputs.iter().filter(|output| output.has_originals()) {
                 target.delete(&output.file.key)?;
             }
             log.mark_aborted(dataset, number)?;
         }
     }
-    forget(dataset, claim);
+    forget(dataset, outputs);
     Ok(())
 }
 
-/// Deletes the files of all claims before a removal, and ensures that no run publishes them later.
+/// Deletes the files of all claims and rewrites before a removal, and ensures that no run publishes them later.
 fn withdraw(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), DatasetError> {
     let target = dataset.target();
     let before = log.unremoved().filter(|(n, entry)| *n < number && entry.state != State::Aborted);
-    let claims: Vec<Claim> =
-        before.filter_map(|(_, entry)| entry.record.claim().cloned()).collect();
-    for output in claims.iter().flat_map(|claim| &claim.outputs) {
+    let outputs: Vec<Output> =
+        before.flat_map(|(_, entry)| entry.record.outputs().to_vec()).collect();
+    for output in &outputs {
         end(&**target, &output.file)?;
     }
     // From here on, no run can publish any of these files.
-    for claim in &claims {
-        for output in &claim.outputs {
-            target.delete(&output.file.key)?;
-        }
-        forget(dataset, claim);
+    for output in &outputs {
+        target.delete(&output.file.key)?;
     }
+    forget(dataset, &outputs);
     log.mark_done(dataset, number)
 }
 
@@ -153,8 +151,8 @@ pub fn end(target: &dyn Target, file: &StagedFile) -> Result<(), TargetError> {
     }
 }
 
-fn forget(dataset: &Dataset, claim: &Claim) {
-    for output in &claim.outputs {
+fn forget(dataset: &Dataset, outputs: &[Output]) {
+    for output in outputs {
         dataset.target().forget(&output.file.staged);
     }
 }

@@ -31,6 +31,11 @@ impl Compression {
         }
     }
 
+    /// Returns the compression with a name that [`Self::as_str`] returns.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Zstd, Self::Snappy, Self::None].into_iter().find(|each| each.as_str() == name)
+    }
+
     pub(super) fn codec(self) -> basic::Compression {
         match self {
             Self::Zstd => basic::Compression::ZSTD(basic::ZstdLevel::default()),

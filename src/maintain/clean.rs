@@ -1,4 +1,4 @@
-//! Deletes files that crashed runs left behind: staged files, uploads and orphan originals files.
+//! Deletes files that crashed runs left behind: staged files, uploads, and orphan originals files and compacted files.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -19,7 +19,8 @@ pub struct Cleaned {
     pub removed: Vec<Removed>,
     /// Total size in bytes of the deleted files and uploads whose sizes are known.
     pub bytes: u64,
-    /// Number of staged files and uploads that were kept, because they are too recent or belong to an unfinished claim.
+    /// Number of staged files and uploads that were kept, because they are too recent or belong to an unfinished claim or
+    /// rewrite.
     pub kept: u64,
     /// Files that could not be deleted and logs that could not be read, with the errors.
     pub failures: Vec<Failure>,
@@ -34,7 +35,10 @@ pub struct Removed {
     pub bytes: u64,
 }
 
-/// Deletes staged files and uploads that are older than `older_than` and belong to no unfinished claim.
+/// Deletes staged files and uploads that are older than `older_than` and belong to no unfinished claim or rewrite.
+///
+/// Also deletes compacted files of any age that no rewrite names. A run creates a rewrite before it publishes the
+/// rewrite's output, so the rewrite of such a file must have been lost.
 ///
 /// Also deletes originals files of any age that belong to no claim and to no row or reject file. A run creates a claim
 /// before it publishes the claim's originals, so the claim of such a file must have been lost.
@@ -50,9 +54,9 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
     let before = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
     // The files must be listed before the claims are read, so that a file that is claimed in between is kept.
     let leftovers = target.staged()?;
-    let originals = DataFiles::originals(dataset)?;
+    let files = [DataFiles::originals(dataset)?, DataFiles::compacted(dataset)?];
     let mut cleaned = Cleaned::default();
-    let (claimed, orphans) = examine(dataset, &originals, &mut cleaned.failures)?;
+    let (claimed, orphans) = examine(dataset, &files, &mut cleaned.failures)?;
     // If a log is unreadable, any of the files may belong to an unfinished claim in it.
     let is_known = cleaned.failures.is_empty();
     for Leftover { key, staged, size, modified } in leftovers {
@@ -82,17 +86,21 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
     Ok(cleaned)
 }
 
-/// Reads all logs. Returns the identities of staged files that belong to unfinished claims, and the keys of orphan
-/// originals files. Adds logs that cannot be read to `failures`.
+/// Reads all logs. Returns the identities of staged files that belong to unfinished claims and rewrites, and the keys of
+/// orphan originals files and compacted files. Adds logs that cannot be read to `failures`.
 fn examine(
     dataset: &Dataset,
-    originals: &DataFiles,
+    files: &[DataFiles; 2],
     failures: &mut Vec<Failure>,
 ) -> Result<(BTreeSet<String>, Vec<String>), DatasetError> {
     let hints = Hints::list(dataset)?;
-    let with_originals: BTreeSet<Partition> =
-        originals.keys().filter_map(|key| dataset.partition_of(&key)).collect();
-    let partitions: BTreeSet<&Partition> = hints.partitions().chain(&with_originals).collect();
+    let [originals, compacted] = files;
+    let with_files: BTreeSet<Partition> = originals
+        .keys()
+        .chain(compacted.keys())
+        .filter_map(|key| dataset.partition_of(&key))
+        .collect();
+    let partitions: BTreeSet<&Partition> = hints.partitions().chain(&with_files).collect();
     let (mut claimed, mut orphans) = (BTreeSet::new(), Vec::new());
     for partition in partitions {
         let log = match Log::read(dataset, partition, &hints) {
@@ -106,10 +114,11 @@ fn examine(
             Err(error) => return Err(error),
         };
         for (_, entry) in log.unremoved().filter(|(_, entry)| entry.state == State::Open) {
-            let outputs = entry.record.claim().into_iter().flat_map(|claim| &claim.outputs);
+            let outputs = entry.record.outputs().iter();
             claimed.extend(outputs.map(|output| identity(&output.file.staged)));
         }
         orphans.extend(originals.orphan_originals(dataset, &log)?);
+        orphans.extend(compacted.orphan_compacted(dataset, &log)?);
     }
     Ok((claimed, orphans))
 }

@@ -173,7 +173,12 @@ fn examine(
     let (log, numbers, broken) = match Log::read(dataset, partition, hints) {
         Ok(log) => {
             let numbers = (1..=log.entries().len()).collect();
-            (log, numbers, None)
+            let invalid = log.table_files().invalid().first().copied();
+            let broken = invalid.map(|number| {
+                let name = log.name(dataset, number);
+                format!("{name} is a rewrite that contradicts the entries before it")
+            });
+            (log, numbers, broken)
         }
         Err(error) if error.is_of_partition() => match Log::salvage(dataset, partition, hints) {
             Ok((log, numbers)) => (log, numbers, Some(error.to_string())),

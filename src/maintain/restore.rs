@@ -11,7 +11,6 @@
 
 mod cursor;
 mod destination;
-mod groups;
 mod run;
 mod text;
 

@@ -11,6 +11,7 @@ mod orphans;
 mod output;
 pub(crate) mod reference;
 mod restored;
+mod rewrites;
 mod rows;
 mod sample;
 mod skipped;
@@ -70,6 +71,8 @@ pub struct Report {
     pub claims: u64,
     /// Number of files that match their claims.
     pub files: u64,
+    /// Number of compacted files that match their rewrites.
+    pub compacted_files: u64,
     /// Number of lines that were read, according to the claims.
     pub lines: u64,
     /// Number of rows, according to the claims.
@@ -142,6 +145,7 @@ impl Checked {
         let (own, other_report) = (&mut self.report, other.report);
         own.claims += other_report.claims;
         own.files += other_report.files;
+        own.compacted_files += other_report.compacted_files;
         own.lines += other_report.lines;
         own.rows += other_report.rows;
         own.rejects += other_report.rejects;
@@ -262,6 +266,7 @@ impl Verification<'_> {
             if !is_late {
                 self.find_claimed_twice(around, claims, &mut checked);
                 self.find_unfinished(claims, &mut checked);
+                checked.add(self.check_rewrites(&claims.log)?);
             }
             all.extend(active);
         }
@@ -420,6 +425,7 @@ impl<'e> Reader<'_, '_, 'e> {
         let orphans = self.files.orphans(log)?;
         if orphans.is_empty() {
             self.findings.extend(self.files.orphan_originals(log)?);
+            self.findings.extend(self.files.orphan_compacted(log)?);
         } else {
             self.unknown.insert(log.partition().clone(), Remedy::Repair);
         }

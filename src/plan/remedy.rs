@@ -37,6 +37,8 @@ pub enum Remedy {
     RepairOrMove,
     /// Delete the file with `clean`.
     Clean,
+    /// Revert the compaction of the partition.
+    Revert,
     /// Report a bug in the program.
     ReportBug,
     /// Replace the object with a good copy and convert its partition again, or accept the loss if there is no good

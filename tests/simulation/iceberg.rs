@@ -1,5 +1,5 @@
-//! After publishing, every Iceberg table contains exactly the files of the claims that are done, even if publishers,
-//! conversions and removals crash, fail, race or pause at any call to the store or the catalog.
+//! After publishing, every Iceberg table contains exactly the rows of the claims that are done, even if publishers,
+//! conversions, compactions and removals crash, fail, race or pause at any call to the store or the catalog.
 //!
 //! The catalog is a file for each table in the same store, which is compared and replaced in one call. Such a call can
 //! fail before or after it takes effect, take effect later, or report a conflict for no reason.
@@ -14,6 +14,8 @@ use std::thread;
 use std::time::Duration;
 
 use alb2parquet::Reader;
+use alb2parquet::arrow::array::AsArray;
+use alb2parquet::arrow::datatypes::Field;
 use alb2parquet::internals::catalog::iceberg::{
     Committed, Files, IcebergError, Options, Pointer, PointerCatalog, Pointers, Publication,
     Publisher,
@@ -24,11 +26,21 @@ use alb2parquet::internals::dataset::ledger::Ledger;
 use alb2parquet::internals::encode::{Format, TableEncoder};
 use alb2parquet::internals::logs::key::Partition;
 use alb2parquet::internals::logs::schema::LogType;
+use alb2parquet::internals::maintain::clean::clean;
+use alb2parquet::internals::maintain::compact::{Compaction, Replacement};
+use alb2parquet::internals::maintain::repair;
+use alb2parquet::internals::maintain::verify::Verification;
+use alb2parquet::internals::plan::Selection;
+use alb2parquet::internals::redact::Redaction;
 use alb2parquet::internals::store::{Bucket, Patience, Writing};
-use futures::FutureExt as _;
-use iceberg::spec::{FormatVersion, Manifest, ManifestList, ManifestStatus, TableMetadata};
-use object_store::ObjectStoreExt as _;
+use futures::executor::block_on;
+use futures::{FutureExt as _, StreamExt as _};
+use iceberg::spec::{
+    FormatVersion, Manifest, ManifestList, ManifestStatus, TableMetadata, TableMetadataBuilder,
+};
 use object_store::path::Path;
+use object_store::{ObjectStore as _, ObjectStoreExt as _};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::simulation::random::Random;
 use crate::simulation::store::{Fault, Rates, SimStore};
@@ -153,15 +165,24 @@ impl World {
         Ok(publisher.publish()?)
     }
 
-    /// Adds a claim with one data file to a partition.
+    /// Adds a claim with one data file to a partition. A third of the runs write files as an older version would, which
+    /// did not have the last column.
     fn convert(&self, actor: usize, run: String, partition: &Partition) -> anyhow::Result<()> {
         let dataset = self.dataset(actor, run.clone(), &Arc::default())?;
         let ledger = Ledger::open(&dataset)?;
         let line = "http 2025-11-24T10:00:00.000000Z 0.0012 192.0.2.1:80 web PASS 200 -\n";
-        let table = partition.log_type.table();
-        let mut file = TableEncoder::new(table, Format::default(), Vec::new())?;
-        for batch in Reader::of_text(partition.log_type, "source_key", line.as_bytes()) {
-            file.write(&batch?)?;
+        let mut table = partition.log_type.table().clone();
+        if is_old(&run) {
+            table.fields.pop();
+        }
+        let mut file = TableEncoder::new(&table, Format::default(), Vec::new())?;
+        // The key identifies the row.
+        for batch in Reader::of_text(partition.log_type, &run, line.as_bytes()) {
+            let batch = batch?;
+            let fields = table.batch_schema();
+            let index = |field: &Arc<_>| batch.schema().index_of(Field::name(field)).unwrap();
+            let columns: Vec<usize> = fields.fields().iter().map(index).collect();
+            file.write(&batch.project(&columns)?)?;
         }
         let bytes = file.finish(&[])?;
         let key = dataset.file(&table.name, partition, &format!("{run}.parquet"));
@@ -182,6 +203,40 @@ impl World {
         let dataset = self.dataset(actor, run, &Arc::default())?;
         Ledger::open(&dataset)?.remove(partition, false)?;
         Ok(())
+    }
+
+    /// Compacts the dataset, or reverts earlier compactions.
+    fn compact(&self, actor: usize, run: String, revert: bool) -> anyhow::Result<Vec<Replacement>> {
+        let dataset = self.dataset(actor, run, &Arc::default())?;
+        let compaction = Compaction {
+            dataset: &dataset,
+            selection: &Selection::default(),
+            target_file_size: 1 << 20,
+            min_files: 2,
+            revert,
+            write: true,
+            threads: 1,
+            stop: &AtomicBool::new(false),
+        };
+        Ok(compaction.run()?)
+    }
+
+    /// Returns the keys in the rows of files.
+    fn rows<'k>(&self, files: impl IntoIterator<Item = &'k String>) -> anyhow::Result<Vec<String>> {
+        let state = self.scheduler.state();
+        let mut rows = Vec::new();
+        for file in files {
+            let path = Path::from(file.as_str());
+            let bytes = async { state.dataset.get(&path).await?.bytes().await };
+            let bytes = bytes.now_or_never().unwrap()?;
+            for batch in ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()? {
+                let batch = batch?;
+                let keys = batch.column_by_name("source_key").unwrap().as_string::<i32>().clone();
+                rows.extend(keys.iter().map(|key| key.unwrap().to_owned()));
+            }
+        }
+        rows.sort();
+        Ok(rows)
     }
 
     /// Returns the data files in the table, read with the Iceberg crate.
@@ -212,6 +267,34 @@ impl World {
     }
 }
 
+/// Returns whether a run has an older version.
+fn is_old(run: &str) -> bool {
+    run.bytes().map(u32::from).sum::<u32>() % 3 == 0
+}
+
+/// Returns the rows that are in a table more than once. Ignores files that a removal has deleted.
+fn doubled(world: &World) -> Vec<String> {
+    let files = world.published();
+    let rows = files.iter().filter_map(|file| world.rows([file]).ok()).flatten();
+    let mut seen = BTreeSet::new();
+    rows.filter(|row| !seen.insert(row.clone())).collect()
+}
+
+/// Loses each file of the claim logs whose name ends with `kind` with a probability, in thousandths.
+fn lose(world: &World, random: &mut Random, kind: &str, probability: u64) -> u64 {
+    let state = world.scheduler.state();
+    let prefix = Path::from("_alb2parquet/claims");
+    let paths = block_on(state.dataset.list(Some(&prefix)).collect::<Vec<_>>());
+    let paths = paths.into_iter().map(|found| found.unwrap().location);
+    let lost = paths.filter(|path| path.as_ref().ends_with(kind) && random.hits(probability));
+    let mut count = 0;
+    for path in lost.collect::<Vec<_>>() {
+        block_on(state.dataset.delete(&path)).unwrap();
+        count += 1;
+    }
+    count
+}
+
 /// Returns the data files of the claims that are done.
 fn claimed(dataset: &Dataset) -> anyhow::Result<BTreeSet<String>> {
     let hints = Hints::list(dataset)?;
@@ -224,6 +307,32 @@ fn claimed(dataset: &Dataset) -> anyhow::Result<BTreeSet<String>> {
     Ok(keys)
 }
 
+/// Returns how the compacted files in the table differ from those of the rewrites in effect, or what `verify` finds.
+fn compacted_problem(dataset: &Dataset, published: &[String]) -> anyhow::Result<Option<String>> {
+    let compacted: Vec<&String> =
+        published.iter().filter(|key| key.starts_with("_alb2parquet/compacted/")).collect();
+    let redaction = Redaction::default();
+    let verification = Verification {
+        sources: &[],
+        dataset,
+        selection: &Selection::default(),
+        read_data: Some(&redaction),
+        restore: false,
+        reference: &LogType::table,
+        stop: &AtomicBool::new(false),
+    };
+    let report = verification.run()?;
+    if report.compacted_files != compacted.len() as u64 {
+        return Ok(Some(format!("{report:?}, but the table has {compacted:?}")));
+    }
+    // The simulated conversions embed no claims.
+    let mut findings = report.findings.iter();
+    let kinds = ["orphan", "invalid_state", "unpublished"];
+    let found = findings
+        .find(|finding| finding.name.contains("compacted/") || kinds.contains(&finding.kind));
+    Ok(found.map(|finding| format!("{finding:?}")))
+}
+
 /// The table that the simulated conversions fill.
 const TABLE_OF_CHECKS: &str = "alb_health_check_logs";
 
@@ -232,20 +341,34 @@ fn partition(day: u64) -> Partition {
     Partition::new(LogType::HealthCheck, "012345678901", "eu-west-1", day).unwrap()
 }
 
-/// Actions: conversions, removals and publications.
-const ACTIONS: u64 = 9;
+/// Actions: conversions, removals, compactions, publications and deletions of compacted files that no rewrite names.
+const ACTIONS: u64 = 13;
 
 /// Performs an action of an actor.
 fn act(world: &World, actor: usize, action: u64, name: String, day: u64) -> anyhow::Result<()> {
     match action {
         0..4 => world.convert(actor, name, &partition(day))?,
         4 => world.remove_partition(actor, name, &partition(day))?,
+        9 | 10 => drop(world.compact(actor, name, false)?),
+        11 => drop(world.compact(actor, name, true)?),
+        12 => {
+            let dataset = world.dataset(actor, name, &Arc::default())?;
+            let cleaned = clean(&dataset, Duration::from_hours(1))?;
+            // No rewrite is ever lost.
+            if !cleaned.removed.is_empty() {
+                world.scheduler.state().violation = Some(format!("{cleaned:?}"));
+            }
+        }
         _ => {
             let publication = world.publish(actor, name)?;
             let mut failures = publication.tables.iter().flat_map(|table| &table.failures);
             // No claim is ever lost, so every file must be accounted for.
             if let Some(failure) = failures.find(|failure| failure.contains("no claim accounts")) {
                 world.scheduler.state().violation = Some(failure.clone());
+            }
+            let doubled = doubled(world);
+            if !doubled.is_empty() {
+                world.scheduler.state().violation = Some(format!("{doubled:?} are doubled"));
             }
         }
     }
@@ -306,7 +429,11 @@ fn run_seed(seed: u64, trace: bool) -> (Option<String>, BTreeMap<&'static str, u
     world.scheduler.apply_delayed();
     world.scheduler.state().rates = Rates::default();
     world.scheduler.start(1);
-    let violation = check(&world).unwrap_or_else(|error| Some(format!("{error:#}")));
+    let violation = check(&world).and_then(|violation| match violation {
+        None => check_losses(&world, &mut Random::new(!seed)),
+        violation => Ok(violation),
+    });
+    let violation = violation.unwrap_or_else(|error| Some(format!("{error:#}")));
     world.scheduler.leave(0);
     let violation = world.scheduler.state().violation.take().or(violation);
     let faults = world.scheduler.state().faults.clone();
@@ -323,21 +450,48 @@ fn check(world: &World) -> anyhow::Result<Option<String>> {
     if !publication.is_complete() {
         return Ok(Some(format!("the last publication is not complete: {publication:?}")));
     }
-    if !published.iter().eq(&claimed) {
+    if world.rows(&published)? != world.rows(&claimed)? {
         return Ok(Some(format!("the table has {published:?}, but the claims have {claimed:?}")));
+    }
+    if let Some(problem) = compacted_problem(&dataset, &published)? {
+        return Ok(Some(problem));
     }
     let again = world.publish(0, "one more".to_owned())?;
     let is_changed = again.tables.iter().any(|table| table.added_files + table.removed_files > 0);
     Ok(is_changed.then(|| format!("another publication changes the table: {again:?}")))
 }
 
+/// Loses parts of the claim logs of a dataset that is published. Whatever is lost, the table keeps each row once.
+fn check_losses(world: &World, random: &mut Random) -> anyhow::Result<Option<String>> {
+    let rows = world.rows(&world.published())?;
+    let check_rows = |lost: &str, count: u64| -> anyhow::Result<Option<String>> {
+        *world.scheduler.state().faults.entry("lost state file").or_insert(0) += count;
+        // It is incomplete if claims are lost.
+        let published = world.publish(0, format!("after the loss of {lost}"))?;
+        let now = world.rows(&world.published())?;
+        let violation = format!("after the loss of {lost}: {rows:?}, now {now:?}: {published:?}");
+        Ok((now != rows).then_some(violation))
+    };
+    // A failure of the machine can lose markers. The next run that finishes the claims creates them again.
+    let count = lose(world, random, ".done.json", 300);
+    if let Some(violation) = check_rows("markers", count)? {
+        return Ok(Some(violation));
+    }
+    if let Some(violation) = check(world)? {
+        return Ok(Some(format!("after lost markers: {violation}")));
+    }
+    let count = lose(world, random, ".json", 300);
+    check_rows("entries", count)
+}
+
 /// Minimum count of each kind of fault for the default number of seeds.
-const AT_LEAST: [(&str, u64); 6] = [
+const AT_LEAST: [(&str, u64); 7] = [
     ("conflict without a file", 50),
     ("crash", 40),
     ("error", 40),
     ("lagging list", 250),
     ("late write", 8),
+    ("lost state file", 120),
     ("pause", 120),
 ];
 
@@ -406,6 +560,7 @@ fn every_call_of_a_publication_can_fail() {
         world.convert(0, "b".to_owned(), &partition(1)).unwrap();
         world.publish(0, "first".to_owned()).unwrap();
         world.convert(0, "c".to_owned(), &partition(0)).unwrap();
+        world.compact(0, "compaction".to_owned(), false).unwrap();
         world.remove_partition(0, "removal".to_owned(), &partition(1)).unwrap();
         world
     };
@@ -423,6 +578,352 @@ fn every_call_of_a_publication_can_fail() {
             assert_eq!(check(&world).unwrap(), None, "{fault:?} at call {call}");
         }
     }
+}
+
+#[test]
+fn every_call_of_a_compaction_can_fail() {
+    for revert in [false, true] {
+        let prepare = || {
+            let world = quiet();
+            for run in ["a", "b", "c"] {
+                world.convert(0, run.to_owned(), &partition(0)).unwrap();
+            }
+            if revert {
+                world.compact(0, "first".to_owned(), false).unwrap();
+            }
+            world
+        };
+        let files = if revert { 3 } else { 1 };
+        let world = prepare();
+        let before = world.scheduler.state().calls;
+        world.compact(0, "compaction".to_owned(), revert).unwrap();
+        let calls = world.scheduler.state().calls - before;
+        assert!(calls > 10, "{calls}");
+        assert_eq!(check(&world).unwrap(), None);
+        assert_eq!(world.published().len(), files);
+        for fault in [Fault::CrashBefore, Fault::CrashAfter, Fault::ErrorBefore, Fault::ErrorAfter]
+        {
+            for call in 1..=calls {
+                let world = prepare();
+                world.scheduler.state().fail_at = Some((before + call, fault));
+                ignore_faults(|| world.compact(0, "compaction".to_owned(), revert).map(drop));
+                world.scheduler.state().fail_at = None;
+                assert_eq!(check(&world).unwrap(), None, "{fault:?} at call {call}");
+                // The next compaction finishes what the failed one has begun.
+                world.compact(0, "next".to_owned(), revert).unwrap();
+                world.publish(0, "next publication".to_owned()).unwrap();
+                assert_eq!(world.published().len(), files, "{fault:?} at call {call}");
+            }
+        }
+    }
+}
+
+#[test]
+fn of_concurrent_compactions_and_removals_each_row_is_published_once() {
+    const COMPACT: u64 = 9;
+    const REMOVE: u64 = 4;
+    const PUBLISH: u64 = 5;
+    let (mut lost, mut won) = (0, 0);
+    for seed in 0..RACES {
+        let world = World::new(Random::new(seed));
+        world.scheduler.start(1);
+        for run in ["a", "b", "c"] {
+            world.convert(0, run.to_owned(), &partition(0)).unwrap();
+        }
+        {
+            let mut state = world.scheduler.state();
+            state.rates = Rates { pause: 100, conflict: 50, ..Rates::default() };
+            state.removing = true;
+        }
+        let second = if seed % 2 == 0 { COMPACT } else { REMOVE };
+        run_actors(&world, &[vec![(COMPACT, 0), (PUBLISH, 0)], vec![(second, 0), (PUBLISH, 0)]]);
+        world.scheduler.state().rates = Rates::default();
+        world.scheduler.start(1);
+        assert_eq!(check(&world).unwrap(), None, "seed {seed}");
+        let files = world.published().len();
+        assert_eq!(files, usize::from(second == COMPACT), "seed {seed}");
+        let rewrites = entries(&world, "\"action\":\"rewrite\"");
+        assert!(rewrites <= 1, "seed {seed}: two compactions replaced the same files");
+        *(if rewrites == 1 { &mut won } else { &mut lost }) += 1;
+    }
+    assert!(won > RACES / 2 && lost > 0, "{won} {lost}");
+}
+
+/// Returns the number of entries in the log of the first partition that contain a text.
+fn entries(world: &World, text: &str) -> usize {
+    let state = world.scheduler.state();
+    let path = |number| Path::from(format!("{CLAIMS}/{number}.claim.json"));
+    let each = (1..).map_while(|number| read(&state.dataset, &path(number)));
+    each.filter(|entry| entry.contains(text)).count()
+}
+
+#[test]
+fn a_compacted_partition_whose_claims_are_lost_keeps_each_row_once() {
+    let prepare = || {
+        let world = quiet();
+        for run in ["a", "b", "c"] {
+            world.convert(0, run.to_owned(), &partition(0)).unwrap();
+        }
+        world.publish(0, "first".to_owned()).unwrap();
+        world.compact(0, "compaction".to_owned(), false).unwrap();
+        world.publish(0, "second".to_owned()).unwrap();
+        assert_eq!((world.published().len(), entries(&world, "")), (1, 4));
+        world
+    };
+    let rows = ["a", "b", "c"].map(ToOwned::to_owned);
+    // The rewrite is lost: its inputs replace its output.
+    let world = prepare();
+    delete(&world, &["4.claim.json", "4.done.json"]);
+    let publication = world.publish(0, "third".to_owned()).unwrap();
+    assert!(publication.is_complete(), "{publication:?}");
+    assert_eq!(
+        (world.published().len(), world.rows(&world.published()).unwrap()),
+        (3, rows.to_vec())
+    );
+    // The rewrite and one of its inputs are lost, or all entries: the table keeps the compacted file.
+    for lost in [3, 2, 1] {
+        let world = prepare();
+        for number in lost..=4 {
+            delete(&world, &[&format!("{number}.claim.json"), &format!("{number}.done.json")]);
+        }
+        let publication = world.publish(0, "third".to_owned()).unwrap();
+        let failure = &publication.tables[0].failures[0];
+        assert!(failure.contains("exists, but no claim accounts for it"), "{failure}");
+        assert_eq!(world.published().len(), 1);
+        assert_eq!(world.rows(&world.published()).unwrap(), rows);
+    }
+}
+
+/// Returns a world with a rewrite of three files, and a rewrite of its output and a fourth file.
+fn compacted_twice() -> World {
+    let world = quiet();
+    for run in ["a", "b", "c"] {
+        world.convert(0, run.to_owned(), &partition(0)).unwrap();
+    }
+    world.compact(0, "first".to_owned(), false).unwrap();
+    world.convert(0, "d".to_owned(), &partition(0)).unwrap();
+    world.compact(0, "second".to_owned(), false).unwrap();
+    world.publish(0, "publication".to_owned()).unwrap();
+    assert_eq!((world.published().len(), entries(&world, "")), (1, 6));
+    world
+}
+
+#[test]
+fn a_rewrite_whose_done_marker_is_lost_takes_effect_again() {
+    let world = compacted_twice();
+    let (before, rows) = (world.published(), world.rows(&world.published()).unwrap());
+    // The marker of a rewrite whose output is replaced is not needed.
+    delete(&world, &["4.done.json"]);
+    world.publish(0, "third".to_owned()).unwrap();
+    assert_eq!(world.published(), before);
+    // Until the other rewrite is done again, the table contains its inputs.
+    delete(&world, &["6.done.json"]);
+    world.publish(0, "fourth".to_owned()).unwrap();
+    assert_eq!(world.published().len(), 2);
+    assert_eq!(world.rows(&world.published()).unwrap(), rows);
+    assert_eq!(doubled(&world), [""; 0]);
+    assert_eq!(check(&world).unwrap(), None);
+    assert_eq!(world.published(), before);
+}
+
+#[test]
+fn a_repair_drops_a_rewrite_whose_input_is_lost() {
+    let world = compacted_twice();
+    let rows = world.rows(&world.published()).unwrap();
+    let first = {
+        let state = world.scheduler.state();
+        let text = read(&state.dataset, &Path::from(format!("{CLAIMS}/4.claim.json"))).unwrap();
+        let entry: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let key = Path::from(entry["output"]["key"].as_str().unwrap());
+        state.dataset.delete(&key).now_or_never().unwrap().unwrap();
+        key
+    };
+    delete(&world, &["4.done.json"]);
+    let problem = check(&world).unwrap().unwrap();
+    assert!(problem.contains("contradicts the entries before it"), "{problem}");
+    assert_eq!(world.rows(&world.published()).unwrap(), rows);
+    assert_eq!(world.published().len(), 4);
+    let dataset = world.dataset(0, "repair".to_owned(), &Arc::default()).unwrap();
+    let mut repairs = repair::find(&dataset, &Selection::default()).unwrap();
+    assert_eq!((repairs.len(), repairs[0].claims_kept), (1, 4), "{repairs:?}");
+    repair::apply(&dataset, &mut repairs).unwrap();
+    assert!(repairs[0].repaired, "{repairs:?}");
+    assert_eq!(repair::find(&dataset, &Selection::default()).unwrap().len(), 0);
+    // The output of the second rewrite is left.
+    let cleaned = clean(&dataset, Duration::from_hours(1)).unwrap();
+    assert_eq!(cleaned.removed.len(), 1, "{cleaned:?} {first}");
+    assert_eq!(check(&world).unwrap(), None);
+    assert_eq!(world.rows(&world.published()).unwrap(), rows);
+    // The partition can be compacted again.
+    world.compact(0, "third".to_owned(), false).unwrap();
+    assert_eq!(check(&world).unwrap(), None);
+    assert_eq!((world.published().len(), world.rows(&world.published()).unwrap()), (1, rows));
+}
+
+#[test]
+fn a_table_whose_snapshots_delete_files_gets_no_compacted_files() {
+    let world = quiet();
+    for run in ["a", "b", "c"] {
+        world.convert(0, run.to_owned(), &partition(0)).unwrap();
+    }
+    world.publish(0, "first".to_owned()).unwrap();
+    let before = world.published();
+    world.compact(0, "compaction".to_owned(), false).unwrap();
+    let failure = |run: &str| {
+        let publication = world.publish(0, run.to_owned()).unwrap();
+        publication.tables[0].failures.first().cloned()
+    };
+    for value in [Some("true"), None] {
+        change(&world, |metadata| match value {
+            Some(value) => {
+                let properties = [("gc.enabled".to_owned(), value.to_owned())];
+                metadata.set_properties(properties.into()).unwrap()
+            }
+            None => metadata.remove_properties(&["gc.enabled".to_owned()]).unwrap(),
+        });
+        let failure = failure(&format!("with {value:?}")).unwrap();
+        assert!(failure.contains("does not have the property gc.enabled=false"), "{failure}");
+        assert_eq!(world.published(), before, "{value:?}");
+    }
+    let set = |value: &str| {
+        let properties = [("gc.enabled".to_owned(), value.to_owned())];
+        change(&world, |metadata| metadata.set_properties(properties.into()).unwrap());
+    };
+    set("false");
+    assert_eq!(failure("without deletion"), None);
+    assert_eq!(world.published().len(), 1);
+    // If the property changes later, each publication reports it, until the compaction is reverted.
+    set("true");
+    assert!(failure("later").unwrap().contains("gc.enabled"));
+    world.compact(0, "reversion".to_owned(), true).unwrap();
+    assert_eq!(failure("after the reversion"), None);
+    assert_eq!(world.published(), before);
+}
+
+/// Changes the metadata of the table, as another program would.
+fn change(world: &World, edit: impl FnOnce(TableMetadataBuilder) -> TableMetadataBuilder) {
+    let state = world.scheduler.state();
+    let location = read(&state.dataset, &path_of(TABLE_OF_CHECKS)).unwrap();
+    let path = Path::from(location.strip_prefix(ROOT).unwrap());
+    let table: TableMetadata = serde_json::from_str(&read(&state.dataset, &path).unwrap()).unwrap();
+    let table = edit(table.into_builder(Some(location.clone()))).build().unwrap().metadata;
+    let text = serde_json::to_vec(&table).unwrap();
+    state.dataset.put(&path, text.into()).now_or_never().unwrap().unwrap();
+}
+
+#[test]
+fn forged_rewrites_remove_no_row() {
+    let directory = "account=012345678901/region=eu-west-1/year=2025/month=11/day=24";
+    let file = |run: &str| format!("{TABLE_OF_CHECKS}/{directory}/{run}.parquet");
+    let other = file("c").replace("day=24", "day=25");
+    let output = |key: &str, rows: u64| {
+        serde_json::json!({
+            "table": TABLE_OF_CHECKS, "rows": rows, "key": key, "size": 1, "sha256": "",
+            "staged": { "upload": { "key": key, "id": "", "parts": [] } }
+        })
+    };
+    let key = format!("_alb2parquet/compacted/{}", file("x"));
+    let (a, b) = (file("a"), file("b"));
+    let cases = [
+        // Files of another partition or in a table's directory, and repeated files.
+        (vec![&a, &other], Some(output(&key, 2)), false),
+        (vec![&a, &b], Some(output(&file("x"), 2)), false),
+        (vec![&a, &b], Some(output(&key.replace("day=24", "day=25"), 2)), false),
+        (vec![&a, &a], Some(output(&key, 2)), false),
+        // Another number of rows, no inputs, and a reversion of what is no rewrite.
+        (vec![&a, &b], Some(output(&key, 1)), true),
+        (vec![], Some(output(&key, 0)), true),
+        (vec![&a, &b], None, true),
+    ];
+    for (number, (inputs, output, is_readable)) in cases.into_iter().enumerate() {
+        let world = quiet();
+        for (run, day) in [("a", 0), ("b", 0), ("c", 1)] {
+            world.convert(0, run.to_owned(), &partition(day)).unwrap();
+        }
+        world.publish(0, "first".to_owned()).unwrap();
+        let before = world.published();
+        assert_eq!(before, [a.clone(), b.clone(), other.clone()]);
+        let entry = serde_json::json!({
+            "action": "rewrite", "run": "forger", "version": "", "inputs": inputs, "output": output
+        });
+        for (name, text) in [("3.claim.json", entry.to_string()), ("3.done.json", "{}".to_owned())]
+        {
+            let state = world.scheduler.state();
+            let path = Path::from(format!("{CLAIMS}/{name}"));
+            state.dataset.put(&path, text.into_bytes().into()).now_or_never().unwrap().unwrap();
+        }
+        let publication = world.publish(0, "second".to_owned()).unwrap();
+        assert_eq!(publication.unreadable.is_empty(), is_readable, "{number} {publication:?}");
+        assert_eq!(world.published(), before, "{number}");
+    }
+}
+
+#[test]
+fn a_forged_claim_of_a_replaced_file_doubles_no_row() {
+    let world = compacted_twice();
+    let rows = world.rows(&world.published()).unwrap();
+    for (from, to) in [("1.claim.json", "7.claim.json"), ("1.done.json", "7.done.json")] {
+        let state = world.scheduler.state();
+        let text = read(&state.dataset, &Path::from(format!("{CLAIMS}/{from}"))).unwrap();
+        let path = Path::from(format!("{CLAIMS}/{to}"));
+        state.dataset.put(&path, text.into_bytes().into()).now_or_never().unwrap().unwrap();
+    }
+    for revert in [false, true] {
+        if revert {
+            world.compact(0, "reversion".to_owned(), true).unwrap();
+        }
+        world.publish(0, format!("with a forged claim {revert}")).unwrap();
+        assert_eq!(world.rows(&world.published()).unwrap(), rows, "{revert}");
+        assert_eq!(doubled(&world), [""; 0]);
+    }
+}
+
+#[test]
+fn a_removal_deletes_compacted_files() {
+    let world = quiet();
+    for run in ["a", "b", "c"] {
+        world.convert(0, run.to_owned(), &partition(0)).unwrap();
+    }
+    world.compact(0, "compaction".to_owned(), false).unwrap();
+    world.publish(0, "first".to_owned()).unwrap();
+    let compacted = Path::from(world.published().remove(0));
+    let exists = |world: &World| {
+        let state = world.scheduler.state();
+        state.dataset.head(&compacted).now_or_never().unwrap().is_ok()
+    };
+    assert!(exists(&world));
+    world.remove_partition(0, "removal".to_owned(), &partition(0)).unwrap();
+    assert!(!exists(&world));
+    assert_eq!(check(&world).unwrap(), None);
+}
+
+#[test]
+fn a_damaged_compacted_file_replaces_nothing() {
+    let world = quiet();
+    for run in ["a", "b", "c"] {
+        world.convert(0, run.to_owned(), &partition(0)).unwrap();
+    }
+    world.publish(0, "first".to_owned()).unwrap();
+    let before = world.published();
+    world.compact(0, "compaction".to_owned(), false).unwrap();
+    let compacted = {
+        let state = world.scheduler.state();
+        let text = read(&state.dataset, &Path::from(format!("{CLAIMS}/4.claim.json"))).unwrap();
+        let entry: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let key = entry["output"]["key"].as_str().unwrap().to_owned();
+        let size = entry["output"]["size"].as_u64().unwrap() as usize;
+        let zeros = vec![0; size];
+        state.dataset.put(&Path::from(key.as_str()), zeros.into()).now_or_never().unwrap().unwrap();
+        key
+    };
+    let publication = world.publish(0, "second".to_owned()).unwrap();
+    let failures = &publication.tables[0].failures;
+    assert!(failures.len() == 1 && failures[0].contains(&compacted), "{failures:?}");
+    assert_eq!(world.published(), before);
+    // A reverted compaction leaves nothing to publish.
+    world.compact(0, "reversion".to_owned(), true).unwrap();
+    assert!(world.publish(0, "third".to_owned()).unwrap().is_complete());
+    assert_eq!(world.published(), before);
 }
 
 /// Directory of the claims in the first partition.

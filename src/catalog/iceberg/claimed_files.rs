@@ -1,4 +1,5 @@
-//! The files that the tables must contain: the row and reject files of all claims that are done.
+//! The files that the tables must contain: the row and reject files of all claims that are done, with the outputs of
+//! rewrites in place of the files that they replace.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,17 +8,24 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::catalog::iceberg::IcebergError;
-use crate::dataset::claim::{Hints, Log, State};
+use crate::catalog::iceberg::compacted::table_of;
+use crate::dataset::claim::{Hints, Log, Output, State};
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::key::Partition;
 
-/// A data file in a claim.
+/// A data file in a claim or a rewrite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Claimed {
     /// Size in bytes.
     pub(super) size: u64,
     /// Number of rows.
     pub(super) rows: u64,
+}
+
+impl Claimed {
+    fn of(output: &Output) -> Self {
+        Self { size: output.file.size, rows: output.rows }
+    }
 }
 
 /// Data files by key.
@@ -30,8 +38,8 @@ pub(super) struct Contents {
     files: HashMap<Partition, DataFiles>,
     /// Number of claims that are done, by partition.
     claims: HashMap<Partition, u64>,
-    /// Keys of data files whose claims were removed or aborted.
-    former: BTreeSet<String>,
+    /// Keys of data files whose claims were removed or aborted, and of those that a rewrite replaces.
+    former: HashMap<Partition, BTreeSet<String>>,
     /// Partitions with unreadable claims, and the reasons. Their data files are unknown.
     broken: BTreeMap<Partition, String>,
 }
@@ -91,23 +99,15 @@ impl Contents {
             }
             Err(error) => return Err(error),
         };
-        let mut files = DataFiles::new();
+        let mut sizes = DataFiles::new();
         let mut claims = 0;
-        for (number, entry) in (1..).zip(log.entries()) {
-            let Some(claim) = entry.record.claim() else { continue };
-            let outputs = claim.outputs.iter().filter(|output| !output.has_originals());
-            // An unfinished removal may already have deleted some of the files.
-            if log.is_removed(number) || entry.state == State::Aborted {
-                self.former.extend(outputs.map(|output| output.file.key.to_string()));
-                continue;
-            }
-            if entry.state != State::Done {
-                continue;
-            }
+        for (number, entry) in log.unremoved() {
+            let is_current = entry.state == State::Done && !log.is_removed(number);
+            let Some(claim) = entry.record.claim().filter(|_| is_current) else { continue };
             claims += 1;
-            for output in outputs {
-                let claimed = Claimed { size: output.file.size, rows: output.rows };
-                let other = files.insert(output.file.key.to_string(), claimed);
+            for output in claim.outputs.iter().filter(|output| !output.has_originals()) {
+                let claimed = Claimed::of(output);
+                let other = sizes.insert(output.file.key.to_string(), claimed);
                 if other.is_some_and(|other| other != claimed) {
                     let name = log.name(dataset, number);
                     let why = format!("{name} and another claim contradict each other");
@@ -116,7 +116,14 @@ impl Contents {
                 }
             }
         }
+        // An unfinished removal may already have deleted some of the files.
+        let of_log = log.table_files().published();
+        let former = of_log.former().map(ToOwned::to_owned).collect();
+        let current = of_log.current().filter(|file| file.is_done).map(|file| file.output);
+        let files = current.map(|output| (output.file.key.to_string(), Claimed::of(output)));
+        let files = files.collect();
         self.files.insert(partition.clone(), files);
+        self.former.insert(partition.clone(), former);
         self.claims.insert(partition.clone(), claims);
         Ok(())
     }
@@ -124,19 +131,25 @@ impl Contents {
     fn merge(mut self, mut other: Self) -> Self {
         self.files.extend(other.files);
         self.claims.extend(other.claims);
-        self.former.append(&mut other.former);
+        self.former.extend(other.former);
         self.broken.append(&mut other.broken);
         self
     }
 
-    /// Returns whether a claim that was removed or aborted names a data file.
-    pub(super) fn is_former(&self, key: &str) -> bool {
-        self.former.contains(key)
+    /// Returns whether the claims account for the absence of a data file: its claim was removed or aborted, or a rewrite
+    /// replaces it or replaced it for some time.
+    pub(super) fn is_former(&self, partition: &Partition, key: &str) -> bool {
+        self.former.get(partition).is_some_and(|former| former.contains(key))
+    }
+
+    /// Returns whether a table must contain a data file.
+    pub(super) fn is_wanted(&self, partition: &Partition, key: &str) -> bool {
+        self.files.get(partition).is_some_and(|files| files.contains_key(key))
     }
 
     /// Returns the data files of a table.
     pub(super) fn of_table(&self, table: &str) -> DataFiles {
-        let is_own = |key: &str| key.split_once('/').is_some_and(|(first, _)| first == table);
+        let is_own = |key: &str| table_of(key) == Some(table);
         let all = self.files.values().flatten();
         all.filter(|(key, _)| is_own(key)).map(|(key, claimed)| (key.clone(), *claimed)).collect()
     }

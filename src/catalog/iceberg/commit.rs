@@ -11,6 +11,9 @@ use rayon::prelude::*;
 use uuid::Uuid;
 
 use crate::catalog::iceberg::claimed_files::{Claimed, Contents, DataFiles, Fingerprint};
+use crate::catalog::iceberg::compacted::{
+    compacted_inputs, is_collected, table_of, unsafe_collection,
+};
 use crate::catalog::iceberg::definition::{Definition, mapping, values};
 use crate::catalog::iceberg::manifests::{self, NewSnapshot};
 use crate::catalog::iceberg::metrics::Footer;
@@ -19,6 +22,7 @@ use crate::catalog::iceberg::summary::{self, Difference};
 use crate::catalog::iceberg::table_catalog::{Change, Committed, Loaded};
 use crate::catalog::iceberg::{Detail, IcebergError, Published, Publisher};
 use crate::dataset::file::PublishedFile;
+use crate::dataset::layout::{DatasetError, below_compacted};
 use crate::logs::key::Partition;
 use crate::store::FileKey;
 
@@ -55,6 +59,18 @@ struct Plan {
     /// Files that could not be added or removed, with the reasons.
     failures: Vec<String>,
     schema: Option<Schema>,
+    /// Partitions in which compacted files are added or removed. Their files change together or not at all, because the
+    /// same rows are in several files.
+    indivisible: BTreeSet<Partition>,
+}
+
+impl Plan {
+    /// Leaves a partition's files in the table unchanged.
+    fn exclude(&mut self, partition: &Partition, of: impl Fn(&str) -> Option<Partition>) {
+        let is_other = |key: &String| of(key).as_ref() != Some(partition);
+        self.added.retain(|key, _| is_other(key));
+        self.removed.retain(is_other);
+    }
 }
 
 /// The content of a new snapshot, as far as it has been written.
@@ -120,6 +136,9 @@ impl<'a> Attempt<'a> {
             && files == Fingerprint::of(wanted.keys().map(String::as_str))
         {
             (published.files, published.foreign_files) = (files.files(), foreign);
+            if is_collected(table) && wanted.keys().any(|key| below_compacted(key).is_some()) {
+                published.failures.push(unsafe_collection(name));
+            }
             return Ok(Step::Finished);
         }
         let plan = self.plan(table, wanted, schema, contents)?;
@@ -188,8 +207,8 @@ impl<'a> Attempt<'a> {
         let below = format!("{root}/");
         let key_of = |url: &str| {
             let key = url.strip_prefix(&below)?;
-            let is_own = key.split_once('/').is_some_and(|(first, _)| first == name);
-            (is_own && dataset.partition_of(key).is_some()).then(|| key.to_owned())
+            (table_of(key) == Some(name.as_str()) && dataset.partition_of(key).is_some())
+                .then(|| key.to_owned())
         };
         let state = State::read(files, table, key_of)?;
         let recorded = Recorded::of(table).map(|recorded| recorded.files);
@@ -211,21 +230,75 @@ impl<'a> Attempt<'a> {
             contents.refresh(dataset, &partitions)?;
             wanted = contents.of_table(name);
         }
-        let (mut removed, mut failures) = (BTreeSet::new(), Vec::new());
-        for key in superfluous(&wanted) {
-            let is_unknown =
-                dataset.partition_of(&key).is_some_and(|partition| contents.is_broken(&partition));
-            if is_unknown {
+        let (mut removed, mut failures, mut kept) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
+        let superfluous = superfluous(&wanted);
+        for key in superfluous.iter().cloned() {
+            let Some(partition) = dataset.partition_of(&key) else { continue };
+            if contents.is_broken(&partition) {
                 // The partition is reported as unreadable.
-            } else if contents.is_former(&key) || dataset.target().size(&key)?.is_none() {
+            } else if self.may_remove(contents, &partition, &key)? {
                 removed.insert(key);
             } else {
                 let file = dataset.target().name(&key);
                 failures.push(format!("not removed: {file} exists, but no claim accounts for it"));
+                kept.insert(partition);
             }
         }
-        let added = wanted.into_iter().filter(|(key, _)| !state.own.contains_key(key)).collect();
-        Ok(Plan { state, added, removed, failures, schema })
+        let added: BTreeMap<_, _> =
+            wanted.into_iter().filter(|(key, _)| !state.own.contains_key(key)).collect();
+        let all = superfluous.iter().chain(added.keys());
+        let compacted = all.filter(|key| below_compacted(key).is_some());
+        let indivisible = compacted.filter_map(|key| dataset.partition_of(key)).collect();
+        let mut plan = Plan { state, added, removed, failures, schema, indivisible };
+        for partition in kept.intersection(&plan.indivisible.clone()) {
+            plan.exclude(partition, |key| self.partition(key));
+        }
+        self.check_collection(table, &mut plan);
+        Ok(plan)
+    }
+
+    /// Adds no compacted files to a table whose properties allow engines to delete the files that they replace, and
+    /// reports such a table.
+    fn check_collection(&self, table: &TableMetadata, plan: &mut Plan) {
+        if !is_collected(table) {
+            return;
+        }
+        let is_compacted = |key: &&String| below_compacted(key).is_some();
+        let added: Vec<_> = plan.added.keys().filter(is_compacted).cloned().collect();
+        let own = plan.state.own.keys().filter(is_compacted);
+        if own.filter(|key| !plan.removed.contains(*key)).count() + added.len() > 0 {
+            plan.failures.push(unsafe_collection(&self.definition.name));
+        }
+        for partition in added.iter().filter_map(|key| self.partition(key)).collect::<BTreeSet<_>>()
+        {
+            plan.exclude(&partition, |key| self.partition(key));
+        }
+    }
+
+    /// Returns whether a file that the table need not contain can be removed from it.
+    fn may_remove(
+        &self,
+        contents: &Contents,
+        partition: &Partition,
+        key: &str,
+    ) -> Result<bool, DatasetError> {
+        let target = self.publisher.dataset.target();
+        if contents.is_former(partition, key) {
+            return Ok(true);
+        }
+        let Some(size) = target.size(key)? else { return Ok(true) };
+        // If the entry of a rewrite is lost, its inputs must be accounted for, because their rows are in its output.
+        let Some(inputs) = compacted_inputs(self.publisher.dataset, key, size) else {
+            return Ok(false);
+        };
+        for input in inputs {
+            let is_accounted_for =
+                contents.is_wanted(partition, &input) || contents.is_former(partition, &input);
+            if !is_accounted_for && target.size(&input)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Commits a plan.
@@ -242,8 +315,8 @@ impl<'a> Attempt<'a> {
         let of_table = || format!("table {name}");
         let columns = added_columns(table, plan.schema.as_ref());
         let builder = table.clone().into_builder(Some(loaded.pointer.location.clone()));
-        let builder = match plan.schema.take() {
-            Some(schema) => builder.add_current_schema(schema).detail(of_table)?,
+        let builder = match &plan.schema {
+            Some(schema) => builder.add_current_schema(schema.clone()).detail(of_table)?,
             None => builder,
         };
         // Manifests need the ID that the builder has assigned to the schema.
@@ -258,7 +331,20 @@ impl<'a> Attempt<'a> {
             sequence_number: table.next_sequence_number(),
         };
         let mut written = Written::of(&plan.state);
-        self.add(&new, &evolved, &plan.added, &mut written, &mut published.failures)?;
+        let failures = self.add(&new, &evolved, &plan.added, &mut written)?;
+        let failed = failures.iter().map(|(partition, _)| partition);
+        let excluded: BTreeSet<_> =
+            failed.filter(|each| plan.indivisible.contains(each)).cloned().collect();
+        if !excluded.is_empty() {
+            drop(written);
+            for partition in &excluded {
+                plan.exclude(partition, |key| self.partition(key));
+            }
+            let of_excluded = failures.into_iter().filter(|(each, _)| excluded.contains(each));
+            published.failures.extend(of_excluded.map(|(_, why)| why));
+            return self.commit(loaded, plan, claims, published);
+        }
+        published.failures.extend(failures.into_iter().map(|(_, why)| why));
         self.keep(&new, &plan, &mut written)?;
         let Written { difference, partitions, own, manifests } = written;
         let is_changed = difference.added.files + difference.removed.files > 0;
@@ -314,15 +400,15 @@ impl<'a> Attempt<'a> {
         Ok(Step::Finished)
     }
 
-    /// Writes manifests of the added files. Files whose footers cannot be read are added to `failures` instead.
+    /// Writes manifests of the added files. Returns the files whose footers cannot be read, with their partitions.
     fn add<'p>(
         &self,
         new: &NewSnapshot,
         table: &TableMetadata,
         added: &'p BTreeMap<String, Claimed>,
         written: &mut Written<'p>,
-        failures: &mut Vec<String>,
-    ) -> Result<(), IcebergError> {
+    ) -> Result<Vec<(Partition, String)>, IcebergError> {
+        let mut failures = Vec::new();
         for chunk in self.in_order(added).chunks(FILES_PER_MANIFEST) {
             let read = |(partition, key, claimed): &(Partition, &String, &Claimed)| {
                 self.entry(table, partition, key, claimed)
@@ -337,7 +423,7 @@ impl<'a> Attempt<'a> {
                         written.own.insert(key);
                         entries.push(entry);
                     }
-                    Err(why) => failures.push(format!("not added: {why}")),
+                    Err(why) => failures.push((partition.clone(), format!("not added: {why}"))),
                 }
             }
             if !entries.is_empty() {
@@ -345,7 +431,7 @@ impl<'a> Attempt<'a> {
                 written.manifests.push(new.add(schema, spec, entries)?);
             }
         }
-        Ok(())
+        Ok(failures)
     }
 
     /// Keeps the manifests of the current snapshot, and writes those again that list removed files.

@@ -28,6 +28,9 @@ const PARTITION_COLUMNS: [(&str, PrimitiveType, &str); 3] = [
 /// Property that contains the name mapping.
 pub(super) const NAME_MAPPING: &str = "schema.name-mapping.default";
 
+/// Property without which engines may delete data files: those that expired snapshots or a dropped table refer to.
+pub(super) const GC_ENABLED: &str = "gc.enabled";
+
 /// The definition of a table.
 #[derive(Debug, Clone)]
 pub(super) struct Definition {
@@ -64,7 +67,7 @@ impl Definition {
         let own = [
             ("comment".to_owned(), self.description.clone()),
             // Engines must not delete data files: the dataset owns them.
-            ("gc.enabled".to_owned(), "false".to_owned()),
+            (GC_ENABLED.to_owned(), "false".to_owned()),
             mapping(&schema),
         ];
         TableMetadataBuilder::new(

@@ -65,7 +65,7 @@ impl Log {
                     last_removal = number;
                     continue;
                 }
-                Record::Add(_) => continue,
+                Record::Add(_) | Record::Rewrite(_) => continue,
             };
             // Another run can remove a claim just before the claim's amendment is created.
             let in_effect = amendment.objects.iter().filter(|object| object.claim > last_removal);

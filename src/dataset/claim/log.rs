@@ -56,8 +56,8 @@ pub enum State {
 pub enum Appended {
     /// The entry was added with this number.
     At(usize),
-    /// The entry was not added, because another run has already claimed some of its objects, or because it would remove
-    /// retired objects.
+    /// The entry was not added, because another run has already claimed some of its objects, because it would remove
+    /// retired objects, or because another run has replaced or removed the files that it replaces.
     Lost,
 }
 
@@ -179,7 +179,7 @@ impl Hints {
 
     fn end(&self, partition: &Partition, number: usize, record: &Record) -> Option<State> {
         let markers = self.partitions.get(partition)?;
-        if markers.aborted.contains(&number) && record.claim().is_some() {
+        if markers.aborted.contains(&number) && record.can_abort() {
             return Some(State::Aborted);
         }
         markers.done.contains(&number).then_some(State::Done)
@@ -317,14 +317,14 @@ impl Log {
             match &mut entry.record {
                 Record::Add(claim) => claim.objects = Vec::new(),
                 Record::Amend(amendment) => amendment.objects = Vec::new(),
-                Record::Remove(_) => {}
+                Record::Remove(_) | Record::Rewrite(_) => {}
             }
         }
     }
 
     /// Appends an entry after any entries that other runs have added in the meantime. Appends nothing if one of those
-    /// entries claims some of the same objects, or retires objects that the new entry would remove. Entries whose
-    /// object lists were dropped are not compared.
+    /// entries claims some of the same objects, retires objects that the new entry would remove, or replaces or removes
+    /// files that the new entry would replace. Entries whose object lists were dropped are not compared.
     ///
     /// # Errors
     ///
@@ -353,9 +353,9 @@ impl Log {
         }
     }
 
-    /// Returns whether earlier entries forbid adding an entry: a claim must not share objects with earlier claims, and
-    /// a removal must not remove retired objects. The first `compared` entries are known to share no objects with the
-    /// claim.
+    /// Returns whether earlier entries forbid adding an entry: a claim must not share objects with earlier claims, a
+    /// removal must not remove retired objects, and a rewrite must not replace files that another entry has replaced or
+    /// removed. The first `compared` entries are known to share no objects with the claim.
     fn forbids(&self, record: &Record, compared: usize) -> bool {
         match record {
             Record::Add(ours) => self.entries[compared..].iter().any(|entry| {
@@ -363,6 +363,7 @@ impl Log {
             }),
             Record::Remove(removal) => !removal.including_retired && self.retired_objects() > 0,
             Record::Amend(_) => false,
+            Record::Rewrite(rewrite) => !self.allows(rewrite),
         }
     }
 
@@ -393,7 +394,7 @@ impl Log {
         Ok(())
     }
 
-    /// Marks a claim as aborted.
+    /// Marks a claim or a rewrite as aborted.
     ///
     /// # Errors
     ///
@@ -406,8 +407,8 @@ impl Log {
 
     /// Reads the markers of an entry and returns its state.
     ///
-    /// Only claims can be aborted. If a removal has an abort marker, the marker is ignored; otherwise, it would undo
-    /// the removal.
+    /// Only claims and rewrites can be aborted. If a removal has an abort marker, the marker is ignored; otherwise, it
+    /// would undo the removal.
     ///
     /// # Errors
     ///
@@ -419,7 +420,7 @@ impl Log {
         record: &Record,
     ) -> Result<State, DatasetError> {
         let ends = [(ABORTED, State::Aborted), (DONE, State::Done)].into_iter();
-        for (kind, state) in ends.filter(|(kind, _)| *kind == DONE || record.claim().is_some()) {
+        for (kind, state) in ends.filter(|(kind, _)| *kind == DONE || record.can_abort()) {
             if dataset.target().get(&self.key(number, kind))?.is_some() {
                 return Ok(state);
             }
@@ -453,11 +454,15 @@ impl Log {
                 }
                 _ => DatasetError::State { name: name(), source },
             })?;
-        let fault = record.claim().and_then(|claim| {
+        let of_rewrite = match &record {
+            Record::Rewrite(rewrite) => rewrite.fault(dataset, &self.partition),
+            _ => None,
+        };
+        let of_claim = record.claim().and_then(|claim| {
             let excess = claim.is_excessive().then(|| "its counts are impossible".to_owned());
             excess.or_else(|| self.misplaced(dataset, claim))
         });
-        match fault {
+        match of_claim.or(of_rewrite) {
             Some(why) => Err(DatasetError::Broken { name: name(), why }),
             None => Ok(record),
         }

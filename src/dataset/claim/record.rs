@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::claim::Amendment;
+use crate::dataset::claim::{Amendment, Rewrite};
 use crate::encode::profile::Profile;
 use crate::logs::key::identity;
 use crate::logs::original;
@@ -12,11 +12,11 @@ use crate::logs::reject::Reason;
 use crate::store::{Listed, StagedFile};
 
 /// The actions that this version supports.
-pub(super) const ACTIONS: [&str; 3] = ["add", "remove", "amend"];
+pub(super) const ACTIONS: [&str; 4] = ["add", "remove", "amend", "rewrite"];
 
 /// Maximum sum of the counts and sizes in a claim: far more than any batch reaches, but small enough that totals over a
 /// dataset's claims cannot overflow.
-const MAX_SUM: u64 = 1 << 48;
+pub(super) const MAX_SUM: u64 = 1 << 48;
 
 /// An entry of a log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub enum Record {
     Remove(Removal),
     /// Adds facts about objects that the dataset holds.
     Amend(Amendment),
+    /// Replaces files in Iceberg tables.
+    Rewrite(Rewrite),
 }
 
 /// Lists the objects that a batch's outputs contain, and where the outputs are staged.
@@ -138,7 +140,8 @@ impl Record {
         match self {
             Self::Add(Claim { run, .. })
             | Self::Remove(Removal { run, .. })
-            | Self::Amend(Amendment { run, .. }) => run,
+            | Self::Amend(Amendment { run, .. })
+            | Self::Rewrite(Rewrite { run, .. }) => run,
         }
     }
 
@@ -146,8 +149,22 @@ impl Record {
     pub fn claim(&self) -> Option<&Claim> {
         match self {
             Self::Add(claim) => Some(claim),
-            Self::Remove(_) | Self::Amend(_) => None,
+            Self::Remove(_) | Self::Amend(_) | Self::Rewrite(_) => None,
         }
+    }
+
+    /// Returns the files that the entry publishes.
+    pub fn outputs(&self) -> &[Output] {
+        match self {
+            Self::Add(claim) => &claim.outputs,
+            Self::Rewrite(rewrite) => rewrite.output.as_slice(),
+            Self::Remove(_) | Self::Amend(_) => &[],
+        }
+    }
+
+    /// Returns whether the entry can be aborted.
+    pub fn can_abort(&self) -> bool {
+        matches!(self, Self::Add(_) | Self::Rewrite(_))
     }
 }
 

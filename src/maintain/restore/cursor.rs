@@ -13,7 +13,7 @@ use crate::logs::form::{Row, Value, Writer};
 use crate::logs::original::{self, OriginalLines};
 use crate::logs::reject;
 use crate::logs::schema::{EXTRA_FIELDS, Field, SOURCE_KEY, Table};
-use crate::maintain::restore::groups::Groups;
+use crate::maintain::groups::Groups;
 
 /// A position in one of a claim's files. `B` is a converted record batch.
 pub(super) struct Cursor<B> {

@@ -2,11 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::dataset::claim::{Claimed, State};
+use crate::dataset::claim::{Claimed, Output, State};
 use crate::dataset::held::{Change, HeldObject};
 use crate::logs::key::identity;
 use crate::logs::schema::LogType;
 use crate::maintain::verify::around::{ActiveClaim, Around};
+use crate::maintain::verify::rows::Absent;
 use crate::maintain::verify::sample::{self, Sample};
 use crate::maintain::verify::{Checked, Finding, Verification, output, restored, rows};
 use crate::plan::{Object, PlanError, Remedy};
@@ -104,7 +105,8 @@ impl Verification<'_> {
         let ActiveClaim { partition, number, claim, amendments, .. } = active;
         let table = partition.log_type.table();
         let is_late = around.day.is_late;
-        let written = match rows::of_claim(self.dataset, table, claim) {
+        let outputs: Vec<&Output> = claim.outputs.iter().collect();
+        let written = match rows::of_files(self.dataset, table, &outputs, Absent::Error) {
             Ok(written) => written,
             Err(_) if is_late => return,
             Err(error) => {

@@ -12,6 +12,7 @@ pub(super) struct Files<'a> {
     dataset: &'a Dataset,
     data: DataFiles,
     originals: DataFiles,
+    compacted: DataFiles,
 }
 
 impl<'a> Files<'a> {
@@ -22,7 +23,8 @@ impl<'a> Files<'a> {
     /// Fails if the files cannot be listed.
     pub(super) fn list(dataset: &'a Dataset) -> Result<Self, DatasetError> {
         let (data, originals) = (DataFiles::list(dataset)?, DataFiles::originals(dataset)?);
-        Ok(Self { dataset, data, originals })
+        let compacted = DataFiles::compacted(dataset)?;
+        Ok(Self { dataset, data, originals, compacted })
     }
 
     /// Adds the partitions that have files. Reports files that belong to no partition.
@@ -36,12 +38,16 @@ impl<'a> Files<'a> {
                 findings.push(self.orphan(&key, problem, Remedy::Move));
             }
         }
-        for key in self.originals.keys() {
-            if let Some(partition) = self.dataset.partition_of(&key) {
-                partitions.add(&partition);
-            } else {
-                let problem = "is in the directory of originals, but belongs to no partition";
-                findings.push(self.orphan(&key, problem, Remedy::Investigate));
+        for (files, kind) in [(&self.originals, "originals"), (&self.compacted, "compacted files")]
+        {
+            for key in files.keys() {
+                if let Some(partition) = self.dataset.partition_of(&key) {
+                    partitions.add(&partition);
+                } else {
+                    let problem =
+                        format!("is in the directory of {kind}, but belongs to no partition");
+                    findings.push(self.orphan(&key, &problem, Remedy::Investigate));
+                }
             }
         }
     }
@@ -58,6 +64,13 @@ impl<'a> Files<'a> {
         let keys = self.confirmed(log, |log| self.originals.orphan_originals(self.dataset, log))?;
         let problem =
             "is an originals file that belongs to no claim, and to no file of rows or rejects";
+        Ok(keys.iter().map(|key| self.orphan(key, problem, Remedy::Clean)).collect())
+    }
+
+    /// Returns the compacted files of a partition that no rewrite names.
+    pub(super) fn orphan_compacted(&self, log: &Log) -> Result<Vec<Finding>, DatasetError> {
+        let keys = self.confirmed(log, |log| self.compacted.orphan_compacted(self.dataset, log))?;
+        let problem = "is a compacted file that no rewrite names";
         Ok(keys.iter().map(|key| self.orphan(key, problem, Remedy::Clean)).collect())
     }
 

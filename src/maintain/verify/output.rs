@@ -8,12 +8,24 @@ use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::reject;
 use crate::logs::schema::LogType;
 
-/// Returns the problem with a published file, if any. If `whole` is set, also compares the SHA-256 of all bytes.
+/// Returns the problem with a published file of a claim, if any. If `whole` is set, also compares the SHA-256 of all
+/// bytes.
 pub(super) fn check(
     dataset: &Dataset,
     claim: &Claim,
     output: &Output,
     whole: bool,
+) -> Result<Option<String>, DatasetError> {
+    check_with(dataset, output, whole, |footer| contradiction(footer, dataset, claim, output))
+}
+
+/// Returns the problem with a published file, if any: its size, its bytes or its footer, which `contradiction` checks. If
+/// `whole` is set, also compares the SHA-256 of all bytes.
+pub(super) fn check_with(
+    dataset: &Dataset,
+    output: &Output,
+    whole: bool,
+    contradiction: impl FnOnce(&ParquetMetaData) -> Option<String>,
 ) -> Result<Option<String>, DatasetError> {
     let (key, size) = (&output.file.key, output.file.size);
     match dataset.target().size(key)? {
@@ -25,10 +37,10 @@ pub(super) fn check(
     }
     let file = PublishedFile::new(dataset, output);
     if whole && file.sha256()? != output.file.sha256 {
-        return Ok(Some("does not match the SHA-256 in its claim".to_owned()));
+        return Ok(Some("does not match the SHA-256 in its claim or rewrite".to_owned()));
     }
     Ok(match file.footer() {
-        Ok(footer) => contradiction(&footer, dataset, claim, output),
+        Ok(footer) => contradiction(&footer),
         Err(error) => Some(format!("is not a Parquet file: {error}")),
     })
 }

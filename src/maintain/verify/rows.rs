@@ -6,14 +6,15 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use anyhow::bail;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sha2::{Digest, Sha256};
 
-use crate::dataset::claim::{Claim, Claimed};
+use crate::dataset::claim::{Claimed, Output};
 use crate::dataset::file::PublishedFile;
 use crate::dataset::layout::Dataset;
 use crate::decode::decoder::Decoder;
@@ -79,25 +80,39 @@ impl ObjectRows {
     }
 }
 
+/// What it means that a file lacks a column of its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// The file cannot be compared.
+    Error,
+    /// All values are NULL, as for engines.
+    IsNull,
+}
+
 /// Converts the rows of a table to bytes for hashing. Equal rows have equal bytes.
 struct Hasher {
     schema: SchemaRef,
     converter: RowConverter,
+    absent: Absent,
 }
 
 impl Hasher {
-    fn new(schema: SchemaRef) -> anyhow::Result<Self> {
+    fn new(schema: SchemaRef, absent: Absent) -> anyhow::Result<Self> {
         let fields = schema.fields().iter().filter(|field| field.name() != SOURCE_KEY);
         let fields = fields.map(|field| SortField::new(field.data_type().clone())).collect();
-        Ok(Self { converter: RowConverter::new(fields)?, schema })
+        Ok(Self { converter: RowConverter::new(fields)?, schema, absent })
     }
 
     /// Calls `each` for every row, with the name of the row's object and the row's bytes.
     fn rows(&self, batch: &RecordBatch, mut each: impl FnMut(&str, &[u8])) -> anyhow::Result<()> {
         let column = |name: &str, data_type: &DataType| -> anyhow::Result<ArrayRef> {
-            let column = batch.column_by_name(name);
-            let column = column.ok_or_else(|| anyhow::anyhow!("has no column {name}"))?;
-            Ok(cast(column, data_type)?)
+            match batch.column_by_name(name) {
+                Some(column) => Ok(cast(column, data_type)?),
+                None if self.absent == Absent::IsNull => {
+                    Ok(new_null_array(data_type, batch.num_rows()))
+                }
+                None => bail!("has no column {name}"),
+            }
         };
         let mut columns = Vec::new();
         for field in self.schema.fields() {
@@ -116,17 +131,18 @@ impl Hasher {
     }
 }
 
-/// Reads the rows and rejects of a claim from its files. Returns them keyed by object name.
-pub(super) fn of_claim(
+/// Reads rows and rejects from files. Returns them keyed by object name. Ignores originals files.
+pub(super) fn of_files(
     dataset: &Dataset,
     table: &Table,
-    claim: &Claim,
+    outputs: &[&Output],
+    absent: Absent,
 ) -> anyhow::Result<HashMap<String, ObjectRows>> {
     let mut objects: HashMap<String, ObjectRows> = HashMap::new();
-    for output in claim.outputs.iter().filter(|output| !output.has_originals()) {
+    for output in outputs.iter().filter(|output| !output.has_originals()) {
         let are_rejects = output.table == reject::TABLE;
         let schema = if are_rejects { reject::schema() } else { table.file_schema() };
-        let hasher = Hasher::new(schema)?;
+        let hasher = Hasher::new(schema, absent)?;
         let file = PublishedFile::new(dataset, output);
         let reader = contained(|| ParquetRecordBatchReaderBuilder::try_new(file)?.build())?;
         for batch in corrupt::batches(reader) {
@@ -150,7 +166,8 @@ pub(super) fn of_object(
     object: &Object,
     redaction: &Redaction,
 ) -> anyhow::Result<ObjectRows> {
-    let (of_rows, of_rejects) = (Hasher::new(table.file_schema())?, Hasher::new(reject::schema())?);
+    let hasher = |schema| Hasher::new(schema, Absent::Error);
+    let (of_rows, of_rejects) = (hasher(table.file_schema())?, hasher(reject::schema())?);
     let key = object.listed.key();
     let mut read = ObjectRows::default();
     let (mut lines, mut bytes) = (0, 0);

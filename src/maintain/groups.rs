@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -40,11 +40,11 @@ pub(super) struct Groups {
     at: u64,
 }
 
-type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>>;
+type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
 
 impl Groups {
-    /// Opens the file of an output. If `views` is set, text is read as `Utf8View`, so that repeated values share their
-    /// bytes.
+    /// Opens the file of an output. If `views` is set, text and bytes are read as views, so that repeated values share
+    /// their bytes.
     ///
     /// # Errors
     ///
@@ -73,6 +73,11 @@ impl Groups {
     /// Returns the file.
     pub(super) fn file(&self) -> &PublishedFile {
         &self.file
+    }
+
+    /// Returns the columns of the record batches, if all columns are wanted.
+    pub(super) fn schema(&self) -> SchemaRef {
+        Arc::clone(self.metadata.schema())
     }
 
     /// Returns the footer.
@@ -114,6 +119,10 @@ impl Groups {
             match self.batches.as_mut()?.next() {
                 Some(Ok(batch)) => {
                     self.at = end.min(self.at + batch.num_rows() as u64);
+                    if self.at == end {
+                        // The reader needs more memory than a small batch, and many files can be open.
+                        self.batches = None;
+                    }
                     return Some(Ok(batch));
                 }
                 Some(Err(error)) => return Some(self.fail(error.into())),
@@ -166,9 +175,12 @@ fn metadata(
         return Ok(plain);
     }
     let fields = plain.schema().fields().iter().map(|field| {
-        let is_text = *field.data_type() == DataType::Utf8;
         let field = field.as_ref().clone();
-        if is_text { field.with_data_type(DataType::Utf8View) } else { field }
+        match field.data_type() {
+            DataType::Utf8 => field.with_data_type(DataType::Utf8View),
+            DataType::Binary => field.with_data_type(DataType::BinaryView),
+            _ => field,
+        }
     });
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     ArrowReaderMetadata::try_new(Arc::clone(footer), options.with_schema(schema))
