@@ -9,6 +9,7 @@ mod listed;
 use std::fmt;
 use std::io::{self, Read};
 use std::iter;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -329,11 +330,17 @@ impl Source {
                 let prefix = self.listed_prefix();
                 let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let key_of = self.key_of;
-                runtime.spawn(async move {
+                let mut task = Some(runtime.spawn(async move {
                     search(&pages, &prefix, key_of, rank_of, first, &look, unordered, &progress)
                         .await;
-                });
-                let next = move || listing.blocking_recv();
+                }));
+                let next = move || {
+                    listing.blocking_recv().or_else(|| {
+                        // A listing that panics must not look like one that has ended.
+                        let ended = task.take().map(|task| self.requests.wait(task));
+                        ended.and_then(Result::err).map(|error| resume_unwind(error.into_panic()))
+                    })
+                };
                 Box::new(iter::from_fn(next).map(move |progress| match progress {
                     Progress::Found(entry) => Step::Found(self.listed(&entry, &mut directories)),
                     Progress::Failed(prefix, error) => {
@@ -534,5 +541,36 @@ impl Iterator for Waiting {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.requests.wait(self.stream.next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use object_store::Result;
+    use object_store::list::{PaginatedListOptions, PaginatedListResult};
+
+    use super::*;
+
+    struct Panicking;
+
+    #[async_trait]
+    impl PaginatedListStore for Panicking {
+        async fn list_paginated(
+            &self,
+            _: Option<&str>,
+            _: PaginatedListOptions,
+        ) -> Result<PaginatedListResult> {
+            panic!("a page");
+        }
+    }
+
+    #[test]
+    fn a_listing_that_panics_does_not_look_like_an_empty_one() {
+        let store = Arc::new(InMemory::new());
+        let source = Source::paginated(store, Arc::new(Panicking), |_| None, "s3://b").unwrap();
+        let listed = catch_unwind(AssertUnwindSafe(|| source.list().count()));
+        assert_eq!(listed.unwrap_err().downcast_ref(), Some(&"a page"));
     }
 }
