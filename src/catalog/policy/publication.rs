@@ -58,7 +58,14 @@ pub(crate) fn iceberg(
         let arn = |rest: &str| format!("arn:{aws}:glue:{region}:{account}:{rest}");
         statements.push(json!({
             "Effect": "Allow",
-            "Action": ["glue:CreateDatabase", "glue:CreateTable", "glue:GetTable", "glue:UpdateTable"],
+            // Only Glue's REST endpoint needs GetCatalog.
+            "Action": [
+                "glue:CreateDatabase",
+                "glue:CreateTable",
+                "glue:GetCatalog",
+                "glue:GetTable",
+                "glue:UpdateTable",
+            ],
             "Resource": [
                 arn("catalog"),
                 arn(&format!("database/{name}")),
@@ -102,6 +109,7 @@ mod tests {
         let database = Database { account: "012345678901", region: "eu-west-1", name: "logs" };
         let policy = iceberg("aws-cn", "s3://lake", None, Some(database), &[]).unwrap();
         let glue = &statements(&policy)[3];
+        assert!(glue["Action"].to_string().contains("glue:GetCatalog"), "for the REST endpoint");
         assert_eq!(glue["Resource"][2], "arn:aws-cn:glue:eu-west-1:012345678901:table/logs/*");
     }
 }
