@@ -37,7 +37,10 @@ fn example(name: &str, args: &[&Path]) -> Output {
     let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
     // `cargo run` would mix the warnings of the compiler with the output of the example.
     let mut cargo = cargo(&["build", "--quiet", "--locked", "--offline", "--example", name]);
-    let output = cargo.args(profile).arg("--message-format=json").output().unwrap();
+    // With other features, cargo would compile the dependencies again.
+    let features: &[&str] =
+        if cfg!(feature = "iceberg") { &["--features", "iceberg"] } else { &[] };
+    let output = cargo.args(profile).args(features).arg("--message-format=json").output().unwrap();
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     let messages = text(output.stdout);
     let program = messages.lines().find_map(|line| {

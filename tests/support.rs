@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use alb2parquet::internals::decode::decoder::Decoder;
 use alb2parquet::internals::decode::gzip::{Decompressed, Segment, Stream, Whole};
@@ -317,6 +318,18 @@ impl World {
     pub(crate) fn rejects(&self) -> Vec<Row> {
         read(&self.out(), REJECTS)
     }
+}
+
+/// Returns the peak memory use of a conversion in bytes, without that of a small conversion: most of the latter is the
+/// program's code, whose size depends on the build.
+pub(crate) fn additional_memory(run: &Run) -> u64 {
+    static SMALL: OnceLock<u64> = OnceLock::new();
+    let peak = |run: &Run| run.count("/metrics/peak_memory_bytes");
+    let small = SMALL.get_or_init(|| {
+        let world = World::with(gzip(text_of([Line::of(30).text()])));
+        peak(&world.convert_with(&["--json", "--threads", "2"]))
+    });
+    peak(run).saturating_sub(*small)
 }
 
 /// Writes an object to a path in a directory.
