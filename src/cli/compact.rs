@@ -30,9 +30,9 @@ Examples:
 
 /// Replace small files with larger ones in Iceberg tables
 ///
-/// Rewrites the small files of each partition to files of about the target size, below `_alb2parquet/compacted/`. Then
-/// replaces the small files with them in the Iceberg tables, in one snapshot per table. Without --yes, the command only
-/// lists what it would replace. See docs/iceberg.md.
+/// Merges the small files of each partition into files of about the target size, in `_alb2parquet/compacted/`. Then
+/// replaces the small files with these files in the Iceberg tables, in one snapshot per table. Without --yes, the command
+/// only lists what it would replace. See docs/iceberg.md.
 ///
 /// The small files are not deleted: engines that read the directories of the dataset, `verify`, `restore` and time travel
 /// still need them. Compaction therefore needs additional storage.
@@ -60,11 +60,11 @@ pub(super) struct Compact {
     #[command(flatten)]
     partitions: Partitions,
 
-    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday
+    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday [default: all days]
     #[arg(long, value_name = "DAY", value_parser = options::day)]
     to: Option<NaiveDate>,
 
-    /// Approximate size of the new files; files with less than 3/4 of it are small
+    /// Approximate size of the new files; files smaller than 3/4 of it are merged
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = options::size)]
     target_file_size: u64,
 
@@ -72,7 +72,7 @@ pub(super) struct Compact {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..))]
     min_files: u32,
 
-    /// Restore the original files in the tables instead
+    /// Restore the small files in the tables instead
     #[arg(long)]
     revert: bool,
 
@@ -113,7 +113,7 @@ impl Compact {
             stop: signals.stop(),
         };
         let replacements = compaction.run()?;
-        Self::print_each(&replacements);
+        self.print_each(&replacements);
         if signals.stop().load(Ordering::Relaxed) {
             return Err(PlanError::Interrupted.into());
         }
@@ -136,22 +136,24 @@ impl Compact {
         Ok(code)
     }
 
-    fn print_each(all: &[Replacement]) {
+    fn print_each(&self, all: &[Replacement]) {
         for replacement in all {
             let Replacement { partition, table, files, rows, bytes, new_bytes, error, .. } =
                 replacement;
-            let what = match error {
-                Some(error) => format!("not replaced: {error}: "),
-                None => String::new(),
+            let (rows, bytes) = (HumanCount(*rows), HumanBytes(*bytes));
+            let what = match (error, new_bytes, self.revert) {
+                (Some(error), _, false) => format!("not replaced: {error}"),
+                (Some(error), _, true) => format!("not reverted: {error}"),
+                (None, _, true) => format!("compacted file with {rows} rows, {bytes}"),
+                (None, None, false) => {
+                    format!("{} files with {rows} rows, {bytes}", HumanCount(*files))
+                }
+                (None, Some(new), false) => {
+                    let (files, new) = (HumanCount(*files), HumanBytes(*new));
+                    format!("{files} files with {rows} rows, {bytes} to {new}")
+                }
             };
-            let new =
-                new_bytes.map_or_else(String::new, |bytes| format!(" to {}", HumanBytes(bytes)));
-            print_line(&format!(
-                "{what}{partition}: {table}: {} files with {} rows, {}{new}",
-                HumanCount(*files),
-                HumanCount(*rows),
-                HumanBytes(*bytes)
-            ));
+            print_line(&format!("{partition}: {table}: {what}"));
         }
     }
 
@@ -167,7 +169,7 @@ impl Compact {
                     .to_owned()
             }
             (false, true, false) => {
-                "nothing was reverted: specify --yes to restore the original files in the tables"
+                "nothing was reverted: specify --yes to restore the small files in the tables"
                     .to_owned()
             }
         });

@@ -369,7 +369,7 @@ pub(super) fn of_remedy(remedy: Remedy) -> &'static str {
         }
         Remedy::Clean => "delete the file with `clean`",
         Remedy::Revert => {
-            "revert the compaction with `compact --revert --yes`, which publishes the original files again"
+            "revert the compaction with `compact --revert --yes`, which restores the small files in the tables"
         }
         Remedy::ReportBug => {
             "please report this bug of alb2parquet, if possible with the line; until it is fixed, the values may be wrong"

@@ -1,4 +1,4 @@
-//! Rewrites small files of partitions to larger ones, for readers of Iceberg tables.
+//! Merges small files of a partition into larger ones for Iceberg tables.
 //!
 //! The small files remain in the table directories, so engines that read directories are not affected. The larger files
 //! are below [`COMPACTED`], which these engines ignore. A [`Rewrite`] in the partition's log records which files a larger
@@ -60,8 +60,8 @@ pub struct Compaction<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// Files of a partition that one file replaces or, if the compaction is reverted, that replace one file. The JSON keys
-/// are stable.
+/// Small files of a partition to replace with one file or, if the compaction is reverted, this one file. The JSON keys are
+/// stable.
 #[derive(Debug, Clone, Serialize)]
 pub struct Replacement {
     /// The partition.
@@ -78,7 +78,7 @@ pub struct Replacement {
     /// Size of the new file in bytes, if it was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_bytes: Option<u64>,
-    /// Whether the replacement was recorded.
+    /// Whether the change was recorded.
     pub done: bool,
     /// Why the files were not replaced.
     #[serde(skip_serializing_if = "Option::is_none")]

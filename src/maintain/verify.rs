@@ -171,7 +171,7 @@ impl Checked {
         self.report.findings.push(Finding::new(kind, name, problem, remedy));
     }
 
-    /// Changes the remedies of findings about a claim with retired objects.
+    /// Replaces the remedy `remove`, because the removal of a claim with retired objects would lose their rows.
     fn keep_retired(&mut self) {
         let findings = self.report.findings.iter_mut();
         for finding in findings.filter(|finding| finding.remedy == Remedy::Remove) {
@@ -345,7 +345,7 @@ impl<'e> Reader<'_, '_, 'e> {
         let (mut before, mut day): (Option<Arc<Contents>>, Option<Arc<Contents>>) = (None, None);
         loop {
             self.workers.wait()?;
-            // The listing can have ended, and claims can have no files, so nothing else might notice.
+            // After the listing has ended, only checks of files read `stop`, and claims can have no files.
             if self.verification.stop.load(Ordering::Relaxed) {
                 return Err(PlanError::Interrupted);
             }

@@ -33,7 +33,7 @@ pub(super) fn is_collected(table: &TableMetadata) -> bool {
 /// Returns why a table cannot contain compacted files.
 pub(super) fn unsafe_collection(table: &str) -> String {
     format!(
-        "table {table} does not have the property {GC_ENABLED}=false: expiring its snapshots would delete files that are \
-         compacted in the table, but that the dataset still needs"
+        "table {table} does not have the property {GC_ENABLED}=false: expiring its snapshots would delete the small \
+         files that compacted files replace, but the dataset still needs them"
     )
 }

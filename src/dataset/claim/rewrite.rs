@@ -1,9 +1,10 @@
 //! Rewrites: larger files that replace small files of a partition in Iceberg tables.
 //!
 //! A rewrite names its inputs by key, and its output. The inputs remain where they are, for engines that read
-//! directories. The output is below [`COMPACTED`], which these engines ignore. A rewrite is in effect if it is not aborted
-//! and each of its inputs is in effect, so a removal ends the rewrites before it. If two rewrites have an input in common,
-//! only the first can be in effect. A rewrite without an output reverts earlier rewrites: their inputs are in effect
+//! directories. The output is below [`COMPACTED`], which these engines ignore. A rewrite takes effect if it is not
+//! aborted, each of its inputs is in effect when the rewrite is appended, and the numbers of rows match. Its output then
+//! replaces the inputs, so of two rewrites with a common input, only the first can take effect. A removal ends all
+//! rewrites before it. A rewrite without an output reverts earlier rewrites: their inputs are in effect
 //! again. Until a rewrite is done, tables contain its inputs.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,8 +61,8 @@ pub struct TableFiles<'a> {
 }
 
 impl Rewrite {
-    /// Describes what is wrong with a rewrite by itself, if anything: files outside of the partition or of one table,
-    /// repeated inputs, or an impossible size.
+    /// Describes why a rewrite is invalid by itself, if it is: a file outside its partition or table, a repeated input, or
+    /// an impossible size.
     pub(super) fn fault(&self, dataset: &Dataset, partition: &Partition) -> Option<String> {
         let own = partition.log_type.table().name.as_str();
         let directories = |table: &str| {
@@ -122,8 +123,8 @@ impl<'a> TableFiles<'a> {
         &self.invalid
     }
 
-    /// Returns the claims' files whose rows a file contains, with the numbers of their claims. A claim's file contains
-    /// only its own rows.
+    /// Returns the claims' files whose rows a file contains, with the numbers of their claims. For a claim's
+    /// file, returns the file itself.
     pub fn leaves(&self, file: &TableFile<'a>) -> Vec<TableFile<'a>> {
         let (mut leaves, mut open) = (Vec::new(), vec![*file]);
         while let Some(file) = open.pop() {

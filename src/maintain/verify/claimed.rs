@@ -179,7 +179,7 @@ impl Verification<'_> {
         }
     }
 
-    /// Adds the first objects of a day to the sample of objects that the reference decoder also decodes.
+    /// Offers the unchanged objects of a day to the sample of objects that the reference decoder also decodes.
     pub(super) fn offer(&self, around: &Around, sample: &mut Sample) {
         for claims in around.day.partitions.iter().filter(|claims| claims.is_selected) {
             let table = claims.log.partition().log_type.table();

@@ -1,4 +1,4 @@
-//! Reports files in the dataset that belong to no claim.
+//! Reports files in the dataset that belong to no claim or rewrite.
 
 use crate::dataset::claim::{Hints, Log};
 use crate::dataset::data_files::DataFiles;
@@ -52,14 +52,14 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// Returns the files of a partition in the table directories that belong to no claim.
+    /// Returns a finding for each file of a partition in the table directories that belongs to no claim.
     pub(super) fn orphans(&self, log: &Log) -> Result<Vec<Finding>, DatasetError> {
         let keys = self.confirmed(log, |log| self.data.unaccounted(self.dataset, log, false))?;
         let problem = "is in a table's directory, but in no claim";
         Ok(keys.iter().map(|key| self.orphan(key, problem, Remedy::RepairOrMove)).collect())
     }
 
-    /// Returns the originals files of a partition that belong to no claim and to no other file.
+    /// Returns a finding for each originals file of a partition that belongs to no claim and to no other file.
     pub(super) fn orphan_originals(&self, log: &Log) -> Result<Vec<Finding>, DatasetError> {
         let keys = self.confirmed(log, |log| self.originals.orphan_originals(self.dataset, log))?;
         let problem =
@@ -67,7 +67,7 @@ impl<'a> Files<'a> {
         Ok(keys.iter().map(|key| self.orphan(key, problem, Remedy::Clean)).collect())
     }
 
-    /// Returns the compacted files of a partition that no rewrite names.
+    /// Returns a finding for each compacted file of a partition that no rewrite names.
     pub(super) fn orphan_compacted(&self, log: &Log) -> Result<Vec<Finding>, DatasetError> {
         let keys = self.confirmed(log, |log| self.compacted.orphan_compacted(self.dataset, log))?;
         let problem = "is a compacted file that no rewrite names";

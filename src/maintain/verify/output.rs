@@ -19,8 +19,8 @@ pub(super) fn check(
     check_with(dataset, output, whole, |footer| contradiction(footer, dataset, claim, output))
 }
 
-/// Returns the problem with a published file, if any: its size, its bytes or its footer, which `contradiction` checks. If
-/// `whole` is set, also compares the SHA-256 of all bytes.
+/// Checks the size and, with `contradiction`, the footer of a published file. If `whole` is set, also compares the SHA-256
+/// of all bytes. Returns the problem, if there is one.
 pub(super) fn check_with(
     dataset: &Dataset,
     output: &Output,

@@ -80,12 +80,12 @@ impl ObjectRows {
     }
 }
 
-/// What it means that a file lacks a column of its table.
+/// How to treat a column that a file lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Absent {
-    /// The file cannot be compared.
+    /// Fail.
     Error,
-    /// All values are NULL, as for engines.
+    /// Read it as NULL, as engines do.
     IsNull,
 }
 

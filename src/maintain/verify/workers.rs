@@ -41,8 +41,7 @@ impl<'s, 'e, D> Workers<'s, 'e, D> {
     /// Waits until the next day may be read: until the days in memory are below the limit. The last two days do not
     /// count, because the caller needs them, and neither does a single other day.
     ///
-    /// A day remains in memory while it or an adjacent day is checked, so the weight of the days that are being checked
-    /// would not be a limit.
+    /// All days in memory count, not only those that are being checked: a check also keeps the adjacent days in memory.
     ///
     /// # Errors
     ///
