@@ -176,7 +176,7 @@ mod with_cli {
                 Catalog, Change, Committed, Loaded, Pointer, PointerCatalog, Pointers,
             };
             pub use crate::catalog::iceberg::{
-                IcebergError, Options, Publication, Published, Publisher,
+                IcebergError, Options, Publication, Published, Publisher, without_compaction,
             };
         }
     }

@@ -500,6 +500,11 @@ mod with_feature {
         let run = lake.publish(&[]).expect(2);
         run.says(&["exists, but no claim accounts for it"]);
         assert_eq!((lake.files(ROWS).len(), lake.sorted_rows(ROWS)), (2, before.clone()));
+        // Nothing deletes the compacted files while the claims of their rows are lost.
+        let cleaned = lake.world.run("clean", false, &["--json"]).expect(0);
+        assert_eq!(cleaned.json()["removed"], serde_json::json!([]));
+        lake.publish(&[]).expect(2);
+        assert_eq!((lake.files(ROWS).len(), lake.sorted_rows(ROWS)), (2, before.clone()));
         lake.world.run("repair", false, &["--yes"]).expect(0);
         lake.publish(&[]).expect(0);
         assert_eq!((lake.files(ROWS).len(), lake.sorted_rows(ROWS)), (48, before.clone()));
@@ -510,6 +515,26 @@ mod with_feature {
         lake.verify().expect(0);
         lake.compact(&["--yes"]).expect(0);
         assert_eq!((lake.files(ROWS).len(), lake.sorted_rows(ROWS)), (2, before));
+    }
+
+    #[test]
+    fn damage_to_a_small_file_is_not_reported_for_the_compacted_file() {
+        let lake = hourly();
+        lake.compact(&["--yes"]).expect(0);
+        let small = crate::support::files(&lake.world.out(), ROWS).remove(0);
+        let intact = fs::read(&small).unwrap();
+        let name = small.file_name().unwrap().to_str().unwrap().to_owned();
+        for damage in [0, intact.len() / 3, intact.len() / 2] {
+            let mut bytes = intact.clone();
+            bytes[damage] ^= 1;
+            fs::write(&small, if damage == 0 { &[] } else { &*bytes }).unwrap();
+            let found = lake.verify().expect(1);
+            found.says(&[&name, "`remove`"]);
+            assert!(!found.stderr.contains("--revert"), "{found:?}");
+            assert_eq!(found.count("/compacted_files"), 3, "{damage}");
+        }
+        fs::write(&small, &intact).unwrap();
+        lake.verify().expect(0);
     }
 
     #[test]

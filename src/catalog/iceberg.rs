@@ -34,7 +34,7 @@ mod state;
 mod summary;
 pub(crate) mod table_catalog;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -45,6 +45,7 @@ use serde::Serialize;
 
 use crate::catalog::iceberg::claimed_files::Contents;
 use crate::catalog::iceberg::commit::{Attempt, Step};
+use crate::catalog::iceberg::compacted::{is_collected, unsafe_collection};
 use crate::catalog::iceberg::definition::{Definition, definitions};
 use crate::catalog::iceberg::metadata_files::Files;
 use crate::catalog::iceberg::table_catalog::Catalog;
@@ -214,6 +215,22 @@ impl Publication {
     }
 }
 
+/// Returns the existing tables that must not contain compacted files, with the reasons.
+///
+/// # Errors
+///
+/// Fails if a table cannot be loaded.
+pub fn without_compaction(catalog: &dyn Catalog) -> Result<BTreeMap<String, String>, IcebergError> {
+    let mut refused = BTreeMap::new();
+    for Definition { name, .. } in definitions() {
+        if catalog.load(&name)?.is_some_and(|loaded| is_collected(&loaded.metadata)) {
+            let why = unsafe_collection(&name);
+            refused.insert(name, why);
+        }
+    }
+    Ok(refused)
+}
+
 /// How to publish.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -278,7 +295,7 @@ impl Publisher<'_> {
                 self.table(definition, &mut contents, published, &mut touched)?;
             }
             let is_final = self.options.dry_run || touched.is_empty();
-            if is_final || !contents.refresh(self.dataset, &touched)? {
+            if is_final || !contents.refresh(self.dataset, &touched, self.stop)? {
                 break;
             }
         }

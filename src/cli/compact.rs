@@ -101,12 +101,13 @@ impl Compact {
             add_missing: false,
             dry_run: !self.yes,
         };
-        iceberg::check(&tables, &network)?;
+        let refused = iceberg::check_compaction(&tables, &network)?;
         let compaction = Compaction {
             dataset: &dataset,
             selection: &selection,
             target_file_size: self.target_file_size,
             min_files: self.min_files as usize,
+            refused: &refused,
             revert: self.revert,
             write: self.yes,
             threads: 0,

@@ -24,7 +24,7 @@ use crate::cli::iceberg::absent as publish;
 #[cfg(not(feature = "iceberg"))]
 pub(super) use crate::cli::iceberg::publish::NotBuilt;
 pub(super) use crate::cli::iceberg::publish::{Outcome, is_interruption};
-pub(super) use crate::cli::iceberg::publish::{check, publish};
+pub(super) use crate::cli::iceberg::publish::{check, check_compaction, publish};
 
 pub(super) const AFTER: &str = "\
 Exit codes:

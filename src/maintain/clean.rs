@@ -38,7 +38,8 @@ pub struct Removed {
 /// Deletes staged files and uploads that are older than `older_than` and belong to no unfinished claim or rewrite.
 ///
 /// Also deletes compacted files of any age that no rewrite names. A run creates a rewrite before it publishes the
-/// rewrite's output, so the rewrite of such a file must have been lost.
+/// rewrite's output, so the rewrite of such a file must have been lost. If claims are lost too, the file is kept: Iceberg
+/// tables still contain it.
 ///
 /// Also deletes originals files of any age that belong to no claim and to no row or reject file. A run creates a claim
 /// before it publishes the claim's originals, so the claim of such a file must have been lost.
@@ -54,7 +55,11 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
     let before = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
     // The files must be listed before the claims are read, so that a file that is claimed in between is kept.
     let leftovers = target.staged()?;
-    let files = [DataFiles::originals(dataset)?, DataFiles::compacted(dataset)?];
+    let files = Files {
+        data: DataFiles::list(dataset)?,
+        originals: DataFiles::originals(dataset)?,
+        compacted: DataFiles::compacted(dataset)?,
+    };
     let mut cleaned = Cleaned::default();
     let (claimed, orphans) = examine(dataset, &files, &mut cleaned.failures)?;
     // If a log is unreadable, any of the files may belong to an unfinished claim in it.
@@ -86,15 +91,22 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
     Ok(cleaned)
 }
 
+/// The files of a dataset, from a listing.
+struct Files {
+    data: DataFiles,
+    originals: DataFiles,
+    compacted: DataFiles,
+}
+
 /// Reads all logs. Returns the identities of staged files that belong to unfinished claims and rewrites, and the keys of
 /// orphan originals files and compacted files. Adds logs that cannot be read to `failures`.
 fn examine(
     dataset: &Dataset,
-    files: &[DataFiles; 2],
+    files: &Files,
     failures: &mut Vec<Failure>,
 ) -> Result<(BTreeSet<String>, Vec<String>), DatasetError> {
     let hints = Hints::list(dataset)?;
-    let [originals, compacted] = files;
+    let Files { data, originals, compacted } = files;
     let with_files: BTreeSet<Partition> = originals
         .keys()
         .chain(compacted.keys())
@@ -118,7 +130,10 @@ fn examine(
             claimed.extend(outputs.map(|output| identity(&output.file.staged)));
         }
         orphans.extend(originals.orphan_originals(dataset, &log)?);
-        orphans.extend(compacted.orphan_compacted(dataset, &log)?);
+        let orphan_compacted = compacted.orphan_compacted(dataset, &log)?;
+        if !orphan_compacted.is_empty() && data.unaccounted(dataset, &log, true)?.is_empty() {
+            orphans.extend(orphan_compacted);
+        }
     }
     Ok((claimed, orphans))
 }

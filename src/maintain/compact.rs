@@ -50,6 +50,8 @@ pub struct Compaction<'a> {
     pub target_file_size: u64,
     /// Minimum number of small files to replace with one file.
     pub min_files: usize,
+    /// The Iceberg tables in which no files may be replaced, with the reasons.
+    pub refused: &'a BTreeMap<String, String>,
     /// Whether to revert earlier compactions instead.
     pub revert: bool,
     /// Whether to write. Otherwise, only reports what would be done.
@@ -153,7 +155,10 @@ impl Compaction<'_> {
             for group in groups {
                 self.check_stop()?;
                 let mut replacement = group.replacement(partition);
-                if self.write {
+                let refused = self.refused.get(&group.table).filter(|_| !self.revert);
+                if refused.is_some() {
+                    replacement.error = refused.cloned();
+                } else if self.write {
                     match self.replace(&mut log, &group) {
                         Ok(size) => (replacement.done, replacement.new_bytes) = (true, size),
                         Err(error) => match error.downcast::<PlanError>() {

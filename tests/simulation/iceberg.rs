@@ -18,7 +18,7 @@ use alb2parquet::arrow::array::AsArray;
 use alb2parquet::arrow::datatypes::Field;
 use alb2parquet::internals::catalog::iceberg::{
     Committed, Files, IcebergError, Options, Pointer, PointerCatalog, Pointers, Publication,
-    Publisher,
+    Publisher, without_compaction,
 };
 use alb2parquet::internals::dataset::claim::{Claim, Hints, Log, Output};
 use alb2parquet::internals::dataset::layout::Dataset;
@@ -165,6 +165,14 @@ impl World {
         Ok(publisher.publish()?)
     }
 
+    /// Returns the tables that must not contain compacted files, with the reasons.
+    fn refused(&self) -> BTreeMap<String, String> {
+        let dead = Arc::default();
+        let files = self.files(0, &dead);
+        let catalog = PointerCatalog::new(SimPointers(self.store(0, false, &dead)), &files);
+        without_compaction(&catalog).unwrap()
+    }
+
     /// Adds a claim with one data file to a partition. A third of the runs write files as an older version would, which
     /// did not have the last column.
     fn convert(&self, actor: usize, run: String, partition: &Partition) -> anyhow::Result<()> {
@@ -207,12 +215,23 @@ impl World {
 
     /// Compacts the dataset, or reverts earlier compactions.
     fn compact(&self, actor: usize, run: String, revert: bool) -> anyhow::Result<Vec<Replacement>> {
+        self.compact_with(actor, run, revert, &BTreeMap::new())
+    }
+
+    fn compact_with(
+        &self,
+        actor: usize,
+        run: String,
+        revert: bool,
+        refused: &BTreeMap<String, String>,
+    ) -> anyhow::Result<Vec<Replacement>> {
         let dataset = self.dataset(actor, run, &Arc::default())?;
         let compaction = Compaction {
             dataset: &dataset,
             selection: &Selection::default(),
             target_file_size: 1 << 20,
             min_files: 2,
+            refused,
             revert,
             write: true,
             threads: 1,
@@ -768,6 +787,18 @@ fn a_table_whose_snapshots_delete_files_gets_no_compacted_files() {
     }
     world.publish(0, "first".to_owned()).unwrap();
     let before = world.published();
+    let set = |value: &str| {
+        let properties = [("gc.enabled".to_owned(), value.to_owned())];
+        change(&world, |metadata| metadata.set_properties(properties.into()).unwrap());
+    };
+    // A compaction refuses such a table before it writes.
+    assert_eq!(world.refused(), BTreeMap::new());
+    set("true");
+    let refused = world.refused();
+    let replacements = world.compact_with(0, "refused".to_owned(), false, &refused).unwrap();
+    assert_eq!(replacements.len(), 1);
+    assert!(!replacements[0].done && replacements[0].error.as_ref() == refused.values().next());
+    // Another program can set the property during the compaction.
     world.compact(0, "compaction".to_owned(), false).unwrap();
     let failure = |run: &str| {
         let publication = world.publish(0, run.to_owned()).unwrap();
@@ -785,10 +816,9 @@ fn a_table_whose_snapshots_delete_files_gets_no_compacted_files() {
         assert!(failure.contains("does not have the property gc.enabled=false"), "{failure}");
         assert_eq!(world.published(), before, "{value:?}");
     }
-    let set = |value: &str| {
-        let properties = [("gc.enabled".to_owned(), value.to_owned())];
-        change(&world, |metadata| metadata.set_properties(properties.into()).unwrap());
-    };
+    let publication = world.publish(0, "named".to_owned()).unwrap();
+    let held = format!("not changed: {}: ", partition(0));
+    assert!(publication.tables[0].failures[1].starts_with(&held), "{publication:?}");
     set("false");
     assert_eq!(failure("without deletion"), None);
     assert_eq!(world.published().len(), 1);

@@ -2,6 +2,7 @@
 //! rewrites in place of the files that they replace.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
@@ -64,23 +65,36 @@ impl Contents {
         partitions.par_iter().try_fold(Self::default, one).try_reduce(Self::default, merge)
     }
 
-    /// Reads the claims of some partitions again. Returns whether any of them has changed.
+    /// Reads the claims of some partitions again, on the threads of the current pool. Returns whether any of them has
+    /// changed.
     ///
     /// # Errors
     ///
-    /// Fails if the claims cannot be read.
+    /// Fails if the claims cannot be read, or if `stop` is set.
     pub(super) fn refresh(
         &mut self,
         dataset: &Dataset,
         partitions: &BTreeSet<Partition>,
+        stop: &AtomicBool,
     ) -> Result<bool, IcebergError> {
+        let one = |mut contents: Self, partition: &Partition| {
+            if stop.load(Ordering::Relaxed) {
+                return Err(IcebergError::Interrupted);
+            }
+            contents.add(dataset, partition, &Hints::of(dataset, partition)?)?;
+            Ok(contents)
+        };
+        let merge = |one: Self, other: Self| Ok(one.merge(other));
+        let now = partitions.par_iter().try_fold(Self::default, one);
+        let now = now.try_reduce(Self::default, merge)?;
         let mut changed = false;
         for partition in partitions {
-            let before = (self.files.remove(partition), self.broken.remove(partition));
-            self.add(dataset, partition, &Hints::of(dataset, partition)?)?;
-            changed |=
-                before != (self.files.get(partition).cloned(), self.broken.get(partition).cloned());
+            changed |= self.files.remove(partition).as_ref() != now.files.get(partition)
+                || self.broken.remove(partition).as_ref() != now.broken.get(partition);
+            self.former.remove(partition);
+            self.claims.remove(partition);
         }
+        *self = mem::take(self).merge(now);
         Ok(changed)
     }
 

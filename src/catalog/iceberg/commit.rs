@@ -227,7 +227,7 @@ impl<'a> Attempt<'a> {
         let partitions: BTreeSet<_> =
             partitions.iter().filter_map(|key| dataset.partition_of(key)).collect();
         if !partitions.is_empty() {
-            contents.refresh(dataset, &partitions)?;
+            contents.refresh(dataset, &partitions, self.publisher.stop)?;
             wanted = contents.of_table(name);
         }
         let (mut removed, mut failures, mut kept) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
@@ -266,11 +266,15 @@ impl<'a> Attempt<'a> {
         let is_compacted = |key: &&String| below_compacted(key).is_some();
         let added: Vec<_> = plan.added.keys().filter(is_compacted).cloned().collect();
         let own = plan.state.own.keys().filter(is_compacted);
+        let held = added.iter().filter_map(|key| self.partition(key)).collect::<BTreeSet<_>>();
         if own.filter(|key| !plan.removed.contains(*key)).count() + added.len() > 0 {
             plan.failures.push(unsafe_collection(&self.definition.name));
         }
-        for partition in added.iter().filter_map(|key| self.partition(key)).collect::<BTreeSet<_>>()
-        {
+        for partition in held {
+            plan.failures.push(format!(
+                "not changed: {partition}: its files, including new ones, are not published until the property is set, \
+                 or the compaction is reverted"
+            ));
             plan.exclude(&partition, |key| self.partition(key));
         }
     }
@@ -341,7 +345,9 @@ impl<'a> Attempt<'a> {
                 plan.exclude(partition, |key| self.partition(key));
             }
             let of_excluded = failures.into_iter().filter(|(each, _)| excluded.contains(each));
-            published.failures.extend(of_excluded.map(|(_, why)| why));
+            published.failures.extend(of_excluded.map(|(partition, why)| {
+                format!("{why}; {partition} is not changed, because a compaction changes all of its files at once")
+            }));
             return self.commit(loaded, plan, claims, published);
         }
         published.failures.extend(failures.into_iter().map(|(_, why)| why));

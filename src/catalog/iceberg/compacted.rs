@@ -30,7 +30,7 @@ pub(super) fn is_collected(table: &TableMetadata) -> bool {
     table.properties().get(GC_ENABLED).is_none_or(|value| value != "false")
 }
 
-/// Returns why a table cannot contain compacted files.
+/// Returns why a table must not contain compacted files.
 pub(super) fn unsafe_collection(table: &str) -> String {
     format!(
         "table {table} does not have the property {GC_ENABLED}=false: expiring its snapshots would delete the small \

@@ -1,5 +1,6 @@
 //! Explains that a build without the feature `iceberg` cannot publish.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use serde_json::Value;
@@ -37,6 +38,14 @@ impl Outcome {
 
 /// Fails, because this build cannot publish.
 pub(in crate::cli) fn check(_tables: &Tables, _network: &Network) -> anyhow::Result<()> {
+    Err(NotBuilt.into())
+}
+
+/// Fails, because this build cannot publish.
+pub(in crate::cli) fn check_compaction(
+    _tables: &Tables,
+    _network: &Network,
+) -> anyhow::Result<BTreeMap<String, String>> {
     Err(NotBuilt.into())
 }
 

@@ -1,5 +1,7 @@
 //! Publishes a dataset, and prints the result.
 
+use std::collections::BTreeMap;
+
 use anyhow::bail;
 use indicatif::HumanCount;
 use serde_json::Value;
@@ -10,7 +12,9 @@ use crate::catalog::iceberg::metadata_files::Files;
 use crate::catalog::iceberg::rest_catalog::Rest;
 use crate::catalog::iceberg::sql_catalog::Sql;
 use crate::catalog::iceberg::table_catalog::{Catalog, PointerCatalog};
-use crate::catalog::iceberg::{IcebergError, Options, Publication, Published, Publisher};
+use crate::catalog::iceberg::{
+    IcebergError, Options, Publication, Published, Publisher, without_compaction,
+};
 use crate::cli::iceberg::access::Settings;
 use crate::cli::iceberg::{CatalogName, Tables};
 use crate::cli::signals::Signals;
@@ -28,6 +32,17 @@ pub(in crate::cli) fn check(tables: &Tables, network: &Network) -> anyhow::Resul
     let files = Files::new(network, "");
     open(tables, &files, network)?.load(&LogType::Access.table().name)?;
     Ok(())
+}
+
+/// Checks before a compaction that the catalog answers, and that the locations of the tables are unambiguous. Returns the
+/// tables that must not contain compacted files, with the reasons.
+pub(in crate::cli) fn check_compaction(
+    tables: &Tables,
+    network: &Network,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    locations(tables)?;
+    let files = Files::new(network, "");
+    Ok(without_compaction(&*open(tables, &files, network)?)?)
 }
 
 /// Publishes a dataset as Iceberg tables.

@@ -70,7 +70,7 @@ impl<'a> Files<'a> {
     /// Returns a finding for each compacted file of a partition that no rewrite names.
     pub(super) fn orphan_compacted(&self, log: &Log) -> Result<Vec<Finding>, DatasetError> {
         let keys = self.confirmed(log, |log| self.compacted.orphan_compacted(self.dataset, log))?;
-        let problem = "is a compacted file that no rewrite names";
+        let problem = "is a compacted file that no rewrite names; publish the Iceberg tables before you delete it";
         Ok(keys.iter().map(|key| self.orphan(key, problem, Remedy::Clean)).collect())
     }
 

@@ -43,7 +43,7 @@ impl Verification<'_> {
             let contradiction = |footer: &_| contradiction(footer, self.dataset, file, &leaves);
             let problem = output::check_with(self.dataset, file.output, whole, contradiction)?;
             let problem = match problem {
-                None if self.read_data.is_some() => self.other_rows(log, file, &leaves),
+                None if self.read_data.is_some() => self.other_rows(log, file, &leaves)?,
                 problem => problem,
             };
             match problem {
@@ -58,27 +58,36 @@ impl Verification<'_> {
     }
 
     /// Compares the rows of a compacted file with those of the files that it replaces. Describes the difference, if
-    /// there is one.
-    fn other_rows(&self, log: &Log, file: &TableFile, leaves: &[&Output]) -> Option<String> {
+    /// there is one. If a replaced file is damaged, its claim is reported, and not the compacted file.
+    fn other_rows(
+        &self,
+        log: &Log,
+        file: &TableFile,
+        leaves: &[&Output],
+    ) -> Result<Option<String>, PlanError> {
         let table = log.partition().log_type.table();
         // A file that replaces older files has columns that they lack.
         let rows = |files: &[&Output]| rows::of_files(self.dataset, table, files, Absent::IsNull);
         let (read, written) = (rows(leaves), rows(&[file.output]));
         let (read, written) = match (read, written) {
             (Ok(read), Ok(written)) => (read, written),
-            (_, Err(error)) => return Some(format!("{error:#}")),
-            (Err(error), _) => {
-                return Some(format!(
-                    "cannot be compared with the files that it replaces: {error:#}"
-                ));
-            }
+            (_, Err(error)) => return Ok(Some(format!("{error:#}"))),
+            (Err(_), _) => return Ok(None),
         };
         let names: BTreeSet<&String> = read.keys().chain(written.keys()).collect();
-        names.into_iter().find_map(|name| {
+        let difference = names.into_iter().find_map(|name| {
             let of = |rows: &HashMap<_, _>| rows.get(name).copied().unwrap_or_default();
             let difference = of(&read).difference(of(&written))?;
             Some(format!("differs from the files that it replaces: {name} {difference}"))
-        })
+        });
+        if difference.is_some() {
+            for leaf in leaves {
+                if output::check_with(self.dataset, leaf, true, |_| None)?.is_some() {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(difference)
     }
 }
 

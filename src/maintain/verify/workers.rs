@@ -13,14 +13,17 @@ use crate::plan::PlanError;
 /// Maximum weight per worker of the days in memory, see [`Workers::wait`].
 const WEIGHT_PER_WORKER: usize = 10_000;
 
+/// The result of a check that may have panicked.
+type CheckResult = thread::Result<Result<Checked, PlanError>>;
+
 /// Worker threads that check days.
 pub(super) struct Workers<'s, 'e, D> {
     scope: &'s Scope<'e>,
     days: Loaded<D>,
     /// Number of days that are waiting or being checked.
     running: usize,
-    sender: Sender<thread::Result<Result<Checked, PlanError>>>,
-    receiver: Receiver<thread::Result<Result<Checked, PlanError>>>,
+    sender: Sender<CheckResult>,
+    receiver: Receiver<CheckResult>,
     checked: Checked,
 }
 
@@ -51,6 +54,9 @@ impl<'s, 'e, D> Workers<'s, 'e, D> {
     ///
     /// Panics if an earlier check has panicked.
     pub(super) fn wait(&mut self) -> Result<(), PlanError> {
+        while let Ok(result) = self.receiver.try_recv() {
+            self.take(result)?;
+        }
         while self.running > 0 && self.days.are_too_many() {
             self.receive()?;
         }
@@ -77,6 +83,10 @@ impl<'s, 'e, D> Workers<'s, 'e, D> {
     /// Waits until a day is checked.
     fn receive(&mut self) -> Result<(), PlanError> {
         let result = self.receiver.recv().expect("`self` has a sender");
+        self.take(result)
+    }
+
+    fn take(&mut self, result: CheckResult) -> Result<(), PlanError> {
         self.running -= 1;
         self.checked.add(result.unwrap_or_else(|panic| resume_unwind(panic))?);
         Ok(())
