@@ -538,6 +538,25 @@ mod with_feature {
     }
 
     #[test]
+    fn a_damaged_compacted_file_that_is_not_marked_as_done_is_written_again() {
+        let lake = hourly();
+        lake.compact(&["--yes"]).expect(0);
+        let before = lake.sorted_rows(ROWS);
+        let out = lake.world.out();
+        let damaged = crate::support::files(&out.join("_alb2parquet/compacted"), ROWS).remove(0);
+        fs::write(&damaged, "damaged").unwrap();
+        let name = damaged.file_name().unwrap().to_str().unwrap();
+        let names_it = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(name);
+        let files = tree(&out).into_iter();
+        let mut entries = files.filter(|(key, bytes)| key.contains("claims/") && names_it(bytes));
+        let (entry, _) = entries.next().unwrap();
+        fs::remove_file(out.join(entry.replace(".json", ".done.json"))).unwrap();
+        lake.compact(&["--yes"]).expect(0).says(&["1 new files were written"]);
+        assert_eq!((lake.files(ROWS).len(), lake.sorted_rows(ROWS)), (2, before));
+        assert_eq!(lake.verify().expect(0).count("/compacted_files"), 3);
+    }
+
+    #[test]
     fn verify_finds_damaged_compacted_files_and_a_reversion_mends_them() {
         let lake = hourly();
         lake.compact(&["--yes"]).expect(0);

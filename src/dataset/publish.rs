@@ -53,6 +53,11 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
             Ok(Completed::Lost) => {
                 return abort(dataset, log, number, &outputs, &output.file.key);
             }
+            // No table needs the output of a rewrite that is not done.
+            Err(TargetError::Foreign { .. }) if is_dispensable(log, number) => {
+                outputs.iter().try_for_each(|output| end(&**dataset.target(), &output.file))?;
+                return mark_aborted(dataset, log, number, &outputs);
+            }
             Err(error @ TargetError::Foreign { .. }) => {
                 log.set_state(number, State::Stuck(error.to_string()));
                 return Ok(());
@@ -63,6 +68,19 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
     log.mark_done(dataset, number)?;
     forget(dataset, &outputs);
     Ok(())
+}
+
+/// Returns whether an entry is a rewrite, and no later rewrite replaces or reverts its output.
+fn is_dispensable(log: &Log, number: usize) -> bool {
+    let rewrites = |number| match &log.entry(number).record {
+        Record::Rewrite(rewrite) => Some(rewrite),
+        _ => None,
+    };
+    let Some(output) = rewrites(number).and_then(|rewrite| rewrite.output.as_ref()) else {
+        return false;
+    };
+    let mut later = (number + 1..=log.entries().len()).filter_map(rewrites);
+    !later.any(|later| later.inputs.contains(&output.file.key))
 }
 
 /// Aborts an entry if one of its outputs was lost before it became visible. If a row or reject file exists, the entry
@@ -101,13 +119,23 @@ fn abort(
         log.set_state(number, stuck(format!("{name} already exists")));
         return Ok(());
     }
+    mark_aborted(dataset, log, number, outputs)
+}
+
+/// Marks an entry as aborted, unless another run has published it. Its outputs must have been aborted.
+fn mark_aborted(
+    dataset: &Dataset,
+    log: &mut Log,
+    number: usize,
+    outputs: &[Output],
+) -> Result<(), DatasetError> {
     match log.state(dataset, number, &log.entry(number).record)? {
         // The entry was published, and its files have been deleted since.
         state @ (State::Done | State::Aborted) => log.set_state(number, state),
         State::Open | State::Stuck(_) => {
             // The file is deleted before the claim is marked, so that a crash in between leaves no orphan file.
             for output in outputs.iter().filter(|output| output.has_originals()) {
-                target.delete(&output.file.key)?;
+                dataset.target().delete(&output.file.key)?;
             }
             log.mark_aborted(dataset, number)?;
         }
