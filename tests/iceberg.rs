@@ -550,7 +550,7 @@ mod with_feature {
         let files = tree(&out).into_iter();
         let mut entries = files.filter(|(key, bytes)| key.contains("claims/") && names_it(bytes));
         let (entry, _) = entries.next().unwrap();
-        fs::remove_file(out.join(entry.replace(".json", ".done.json"))).unwrap();
+        fs::remove_file(out.join(entry.replace(".claim.", ".done."))).unwrap();
         lake.compact(&["--yes"]).expect(0).says(&["1 new files were written"]);
         assert_eq!((lake.files(ROWS).len(), lake.sorted_rows(ROWS)), (2, before));
         assert_eq!(lake.verify().expect(0).count("/compacted_files"), 3);
