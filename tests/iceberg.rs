@@ -503,6 +503,7 @@ mod with_feature {
         // Nothing deletes the compacted files while the claims of their rows are lost.
         let cleaned = lake.world.run("clean", false, &["--json"]).expect(0);
         assert_eq!(cleaned.json()["removed"], serde_json::json!([]));
+        assert_eq!(cleaned.count("/kept"), 3);
         lake.publish(&[]).expect(2);
         assert_eq!((lake.files(ROWS).len(), lake.sorted_rows(ROWS)), (2, before.clone()));
         lake.world.run("repair", false, &["--yes"]).expect(0);

@@ -1,6 +1,5 @@
 //! The `compact` command.
 
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use chrono::NaiveDate;
@@ -8,7 +7,7 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 
-use crate::cli::iceberg::{self, CatalogName, Tables};
+use crate::cli::iceberg::{self, Destination};
 use crate::cli::options::{self, Partitions, Stores};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{StdoutError, print_json, print_line, warning};
@@ -39,23 +38,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Compact {
-    /// Directory or URL of the dataset
-    #[arg(value_name = "DATASET")]
-    out: PathBuf,
-
-    /// Catalog: sql:sqlite:///PATH, rest:URL, glue or glue:ACCOUNT
-    ///
-    /// Takes the same values as --catalog of `iceberg publish`.
-    #[arg(long, value_name = "CATALOG", value_parser = iceberg::catalog)]
-    catalog: CatalogName,
-
-    /// URL for metadata of new tables [default: DATASET/_alb2parquet/iceberg]
-    #[arg(long, value_name = "URL")]
-    warehouse: Option<String>,
-
-    /// Namespace (database) of the tables
-    #[arg(long, value_name = "NAME", default_value = "default", value_parser = iceberg::namespace)]
-    namespace: String,
+    #[command(flatten)]
+    destination: Destination,
 
     #[command(flatten)]
     partitions: Partitions,
@@ -92,15 +76,8 @@ impl Compact {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         let network = resolve::network(&self.stores, print_line)?;
         let selection = resolve::selection(&self.partitions, self.to)?;
-        let dataset = resolve::find_dataset(&self.out, &network)?;
-        let tables = Tables {
-            out: &self.out,
-            catalog: &self.catalog,
-            warehouse: self.warehouse.as_deref(),
-            namespace: &self.namespace,
-            add_missing: false,
-            dry_run: !self.yes,
-        };
+        let dataset = resolve::find_dataset(&self.destination.out, &network)?;
+        let tables = self.destination.tables(false, !self.yes);
         let refused = iceberg::check_compaction(&tables, &network)?;
         let compaction = Compaction {
             dataset: &dataset,

@@ -71,6 +71,28 @@ pub(super) enum Iceberg {
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Publish {
+    #[command(flatten)]
+    pub(super) destination: Destination,
+
+    /// Add files again that another program has removed from a table
+    #[arg(long)]
+    pub(super) add_missing: bool,
+
+    /// Print what would be published, without changing any table
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
+
+    /// Print the result as one JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A dataset, and the place of its tables.
+#[derive(Debug, Args)]
+pub(super) struct Destination {
     /// Directory or URL of the dataset
     #[arg(value_name = "DATASET")]
     pub(super) out: PathBuf,
@@ -94,21 +116,19 @@ pub(super) struct Publish {
     /// Namespace (database) of the tables
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = namespace)]
     pub(super) namespace: String,
+}
 
-    /// Add files again that another program has removed from a table
-    #[arg(long)]
-    pub(super) add_missing: bool,
-
-    /// Print what would be published, without changing any table
-    #[arg(long)]
-    pub(super) dry_run: bool,
-
-    #[command(flatten)]
-    pub(super) stores: Stores,
-
-    /// Print the result as one JSON object on stdout
-    #[arg(long)]
-    pub(super) json: bool,
+impl Destination {
+    pub(super) fn tables(&self, add_missing: bool, dry_run: bool) -> Tables<'_> {
+        Tables {
+            out: &self.out,
+            catalog: &self.catalog,
+            warehouse: self.warehouse.as_deref(),
+            namespace: &self.namespace,
+            add_missing,
+            dry_run,
+        }
+    }
 }
 
 /// A catalog as specified on the command line.
@@ -174,15 +194,8 @@ impl Iceberg {
 impl Publish {
     fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         let network = resolve::network(&self.stores, print_line)?;
-        let dataset = resolve::find_dataset(&self.out, &network)?;
-        let tables = Tables {
-            out: &self.out,
-            catalog: &self.catalog,
-            warehouse: self.warehouse.as_deref(),
-            namespace: &self.namespace,
-            add_missing: self.add_missing,
-            dry_run: self.dry_run,
-        };
+        let dataset = resolve::find_dataset(&self.destination.out, &network)?;
+        let tables = self.destination.tables(self.add_missing, self.dry_run);
         let result = publish(&tables, &dataset, &network, signals)?;
         result.lines(self.dry_run).iter().for_each(|line| print_line(line));
         result.failures().iter().for_each(|failure| warning(failure));

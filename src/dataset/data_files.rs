@@ -58,6 +58,11 @@ impl DataFiles {
         Self::below(dataset, iter::once(COMPACTED.to_owned()))
     }
 
+    /// Returns whether there are no files.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     fn below(
         dataset: &Dataset,
         directories: impl Iterator<Item = String>,

@@ -19,8 +19,8 @@ pub struct Cleaned {
     pub removed: Vec<Removed>,
     /// Total size in bytes of the deleted files and uploads whose sizes are known.
     pub bytes: u64,
-    /// Number of staged files and uploads that were kept, because they are too recent or belong to an unfinished claim or
-    /// rewrite.
+    /// Number of files and uploads that were kept: staged ones that are too recent or belong to an unfinished claim or
+    /// rewrite, and compacted files whose claims are lost.
     pub kept: u64,
     /// Files that could not be deleted and logs that could not be read, with the errors.
     pub failures: Vec<Failure>,
@@ -55,13 +55,10 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
     let before = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
     // The files must be listed before the claims are read, so that a file that is claimed in between is kept.
     let leftovers = target.staged()?;
-    let files = Files {
-        data: DataFiles::list(dataset)?,
-        originals: DataFiles::originals(dataset)?,
-        compacted: DataFiles::compacted(dataset)?,
-    };
+    let (originals, compacted) = (DataFiles::originals(dataset)?, DataFiles::compacted(dataset)?);
+    let data = if compacted.is_empty() { DataFiles::default() } else { DataFiles::list(dataset)? };
     let mut cleaned = Cleaned::default();
-    let (claimed, orphans) = examine(dataset, &files, &mut cleaned.failures)?;
+    let (claimed, orphans) = examine(dataset, &[data, originals, compacted], &mut cleaned)?;
     // If a log is unreadable, any of the files may belong to an unfinished claim in it.
     let is_known = cleaned.failures.is_empty();
     for Leftover { key, staged, size, modified } in leftovers {
@@ -91,22 +88,15 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
     Ok(cleaned)
 }
 
-/// The files of a dataset, from a listing.
-struct Files {
-    data: DataFiles,
-    originals: DataFiles,
-    compacted: DataFiles,
-}
-
 /// Reads all logs. Returns the identities of staged files that belong to unfinished claims and rewrites, and the keys of
-/// orphan originals files and compacted files. Adds logs that cannot be read to `failures`.
+/// orphan originals files and compacted files. Adds logs that cannot be read to the failures, and compacted files whose
+/// claims are lost to the number of kept files.
 fn examine(
     dataset: &Dataset,
-    files: &Files,
-    failures: &mut Vec<Failure>,
+    [data, originals, compacted]: &[DataFiles; 3],
+    cleaned: &mut Cleaned,
 ) -> Result<(BTreeSet<String>, Vec<String>), DatasetError> {
     let hints = Hints::list(dataset)?;
-    let Files { data, originals, compacted } = files;
     let with_files: BTreeSet<Partition> = originals
         .keys()
         .chain(compacted.keys())
@@ -120,7 +110,7 @@ fn examine(
             Err(error) if error.is_of_partition() => {
                 let reason = format!("{}; no staged files are removed", error.with_source());
                 let failure = Failure::new(partition.to_string(), reason);
-                failures.push(failure.with_remedy(Remedy::of(&error)));
+                cleaned.failures.push(failure.with_remedy(Remedy::of(&error)));
                 continue;
             }
             Err(error) => return Err(error),
@@ -131,8 +121,10 @@ fn examine(
         }
         orphans.extend(originals.orphan_originals(dataset, &log)?);
         let orphan_compacted = compacted.orphan_compacted(dataset, &log)?;
-        if !orphan_compacted.is_empty() && data.unaccounted(dataset, &log, true)?.is_empty() {
+        if orphan_compacted.is_empty() || data.unaccounted(dataset, &log, true)?.is_empty() {
             orphans.extend(orphan_compacted);
+        } else {
+            cleaned.kept += orphan_compacted.len() as u64;
         }
     }
     Ok((claimed, orphans))
