@@ -2,18 +2,16 @@
 
 use std::sync::atomic::AtomicBool;
 
-use alb2parquet::internals::dataset::layout::{Dataset, Layout, Opening, STAGING};
-use alb2parquet::internals::encode::profile::Profile;
 use alb2parquet::internals::logs::key::from_root;
 use alb2parquet::internals::logs::schema::{LogType, Table};
 use alb2parquet::internals::maintain::verify::Verification;
 use alb2parquet::internals::plan::Selection;
-use alb2parquet::internals::redact::{Agreement, Redaction};
-use alb2parquet::internals::store::{Network, Patience, Place, Source};
+use alb2parquet::internals::redact::Redaction;
+use alb2parquet::internals::store::{Network, Source};
 
 use crate::logs::mixed;
 use crate::reference_objects::MARK;
-use crate::support::{Line, Run, World, good_lines, gzip, key, text_of};
+use crate::support::{Line, Run, World, good_lines, gzip, key, open_dataset, text_of};
 
 const LENIENT: [&str; 2] = ["--max-rejects", "1"];
 
@@ -29,19 +27,9 @@ fn verify_with(
     reference: impl Fn(LogType) -> &'static Table + Sync,
 ) -> (u64, Vec<[String; 3]>) {
     let network = Network::default();
-    let opening = Opening {
-        layout: Layout::Hive,
-        run: "verify".to_owned(),
-        single_writer: false,
-        patience: Patience::default(),
-        redaction: Agreement::default(),
-        profile: Profile::Portable,
-    };
-    let place = Place::parse(world.out().to_str().unwrap()).unwrap();
-    let target = place.target(STAGING, &opening.run, &network).unwrap();
     let verification = Verification {
         sources: &[Source::open(world.source().to_str().unwrap(), &network, from_root).unwrap()],
-        dataset: &Dataset::open(target, opening).unwrap(),
+        dataset: &open_dataset(&world.out()),
         selection: &Selection::default(),
         read_data: Some(&Redaction::default()),
         restore: false,

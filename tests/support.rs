@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use alb2parquet::internals::dataset::layout::{Dataset, Layout, Opening, STAGING};
 use alb2parquet::internals::decode::decoder::Decoder;
 use alb2parquet::internals::decode::gzip::{Decompressed, Segment, Stream, Whole};
 use alb2parquet::internals::decode::text_buffer::Text;
+use alb2parquet::internals::encode::profile::Profile;
 use alb2parquet::internals::logs::schema::{LogType, Table};
+use alb2parquet::internals::redact::Agreement;
+use alb2parquet::internals::store::{Network, Patience, Place};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -318,6 +322,21 @@ impl World {
     pub(crate) fn rejects(&self) -> Vec<Row> {
         read(&self.out(), REJECTS)
     }
+}
+
+/// Opens a dataset on disk, for a run that reads it.
+pub(crate) fn open_dataset(out: &Path) -> Dataset {
+    let opening = Opening {
+        layout: Layout::Hive,
+        run: "verify".to_owned(),
+        single_writer: false,
+        patience: Patience::default(),
+        redaction: Agreement::default(),
+        profile: Profile::Portable,
+    };
+    let place = Place::parse(out.to_str().unwrap()).unwrap();
+    let target = place.target(STAGING, &opening.run, &Network::default()).unwrap();
+    Dataset::open(target, opening).unwrap()
 }
 
 /// Returns the peak memory use of a conversion in bytes, without that of a small conversion: most of the latter is the

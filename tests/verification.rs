@@ -9,21 +9,20 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use alb2parquet::internals::dataset::claim::{Hints, Log};
-use alb2parquet::internals::dataset::layout::{Dataset, Layout, Opening, STAGING};
-use alb2parquet::internals::encode::profile::Profile;
+use alb2parquet::internals::dataset::layout::Dataset;
 use alb2parquet::internals::logs::key::{from_root, identity};
 use alb2parquet::internals::logs::schema::LogType;
 use alb2parquet::internals::maintain::verify::{Report, Verification};
 use alb2parquet::internals::plan::{Listing, Selection};
-use alb2parquet::internals::redact::{Agreement, Redaction};
-use alb2parquet::internals::store::{Network, Patience, Place, Source};
+use alb2parquet::internals::redact::Redaction;
+use alb2parquet::internals::store::{Network, Source};
 use chrono::{Days, NaiveDate};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gathering::{Trees, list, trees};
 use crate::simulation::random::Random;
-use crate::support::{self, ROWS, convert, good_lines, gzip, key_on, put, tree};
+use crate::support::{self, ROWS, convert, good_lines, gzip, key_on, open_dataset, put, tree};
 use crate::synthetic::Synthetic;
 
 /// Returns the bytes of an object, whose size depends on `size`.
@@ -131,17 +130,7 @@ impl World {
     }
 
     fn dataset(&self) -> Dataset {
-        let opening = Opening {
-            layout: Layout::Hive,
-            run: "verify".to_owned(),
-            single_writer: false,
-            patience: Patience::default(),
-            redaction: Agreement::default(),
-            profile: Profile::Portable,
-        };
-        let place = Place::parse(self.out().to_str().unwrap()).unwrap();
-        let target = place.target(STAGING, &opening.run, &Network::default()).unwrap();
-        Dataset::open(target, opening).unwrap()
+        open_dataset(&self.out())
     }
 }
 

@@ -571,6 +571,15 @@ fn quiet() -> World {
     world
 }
 
+/// Returns a world without faults, with three files in one partition.
+fn with_three_files() -> World {
+    let world = quiet();
+    for run in ["a", "b", "c"] {
+        world.convert(0, run.to_owned(), &partition(0)).unwrap();
+    }
+    world
+}
+
 #[test]
 fn every_call_of_a_publication_can_fail() {
     let prepare = || {
@@ -679,10 +688,7 @@ fn entries(world: &World, text: &str) -> usize {
 #[test]
 fn a_compacted_partition_whose_claims_are_lost_keeps_each_row_once() {
     let prepare = || {
-        let world = quiet();
-        for run in ["a", "b", "c"] {
-            world.convert(0, run.to_owned(), &partition(0)).unwrap();
-        }
+        let world = with_three_files();
         world.publish(0, "first".to_owned()).unwrap();
         world.compact(0, "compaction".to_owned(), false).unwrap();
         world.publish(0, "second".to_owned()).unwrap();
@@ -715,10 +721,7 @@ fn a_compacted_partition_whose_claims_are_lost_keeps_each_row_once() {
 
 /// Returns a world with a rewrite of three files, and a rewrite of its output and a fourth file.
 fn compacted_twice() -> World {
-    let world = quiet();
-    for run in ["a", "b", "c"] {
-        world.convert(0, run.to_owned(), &partition(0)).unwrap();
-    }
+    let world = with_three_files();
     world.compact(0, "first".to_owned(), false).unwrap();
     world.convert(0, "d".to_owned(), &partition(0)).unwrap();
     world.compact(0, "second".to_owned(), false).unwrap();
@@ -781,10 +784,7 @@ fn a_repair_drops_a_rewrite_whose_input_is_lost() {
 
 #[test]
 fn a_table_whose_snapshots_delete_files_gets_no_compacted_files() {
-    let world = quiet();
-    for run in ["a", "b", "c"] {
-        world.convert(0, run.to_owned(), &partition(0)).unwrap();
-    }
+    let world = with_three_files();
     world.publish(0, "first".to_owned()).unwrap();
     let before = world.published();
     let set = |value: &str| {
@@ -910,10 +910,7 @@ fn a_forged_claim_of_a_replaced_file_doubles_no_row() {
 
 #[test]
 fn a_removal_deletes_compacted_files() {
-    let world = quiet();
-    for run in ["a", "b", "c"] {
-        world.convert(0, run.to_owned(), &partition(0)).unwrap();
-    }
+    let world = with_three_files();
     world.compact(0, "compaction".to_owned(), false).unwrap();
     world.publish(0, "first".to_owned()).unwrap();
     let compacted = Path::from(world.published().remove(0));
@@ -929,10 +926,7 @@ fn a_removal_deletes_compacted_files() {
 
 #[test]
 fn a_damaged_compacted_file_replaces_nothing() {
-    let world = quiet();
-    for run in ["a", "b", "c"] {
-        world.convert(0, run.to_owned(), &partition(0)).unwrap();
-    }
+    let world = with_three_files();
     world.publish(0, "first".to_owned()).unwrap();
     let before = world.published();
     world.compact(0, "compaction".to_owned(), false).unwrap();
