@@ -141,10 +141,13 @@ impl Admission {
         if let Some(number) = first.and_then(|at| self.urgent.remove(at)) {
             return Some(self.start(number, now));
         }
-        if self.held >= self.pace.window() {
+        let (held, number) = self.next_fair(now)?;
+        let window = self.pace.window();
+        // A lane that filled the window before it shrank, or before other lanes existed, does not use up their shares.
+        let has_share = held < window.div_ceil(self.lanes.len()) && !self.pace.is_probing();
+        if self.held >= window && !has_share {
             return None;
         }
-        let number = self.next_fair(now)?;
         let bytes = self.reads[&number].bytes;
         if self.held > 0 && self.held_bytes + bytes > self.max_bytes {
             return None;
@@ -213,16 +216,16 @@ impl Admission {
         *in_flight < quota.limit(self.max_requests, now)
     }
 
-    /// Returns the first waiting read of the lane that holds the fewest reads. Thus a lane with a slow source cannot
-    /// occupy the whole window.
-    fn next_fair(&mut self, now: Duration) -> Option<u64> {
+    /// Returns the number of reads that a lane holds, and its first waiting read, for the lane that holds the fewest.
+    /// Thus a lane with a slow source cannot occupy the whole window.
+    fn next_fair(&mut self, now: Duration) -> Option<(usize, u64)> {
         let Self { lanes, reads, .. } = self;
         for lane in lanes.values_mut() {
             lane.drop_stale(reads);
         }
         let open = self.lanes.iter().filter(|(id, _)| self.has_room(**id, now));
         let waiting = open.filter_map(|(_, lane)| Some((lane.held, *lane.waiting.front()?)));
-        waiting.min().map(|(_, number)| number)
+        waiting.min()
     }
 
     fn start(&mut self, number: u64, now: Duration) -> u64 {

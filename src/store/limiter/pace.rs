@@ -63,8 +63,13 @@ impl Pace {
     pub(super) fn window(&self) -> usize {
         let Some((latency, _)) = self.latency else { return FIRST };
         let window = self.rate() * (MARGIN * latency + RESERVE);
-        let window = if self.probe.is_some() { window / PROBE } else { window };
+        let window = if self.is_probing() { window / PROBE } else { window };
         (window.ceil() as usize).clamp(SMALLEST, LARGEST)
+    }
+
+    /// Returns whether the latency is being measured again, for which the network must become idle.
+    pub(super) fn is_probing(&self) -> bool {
+        self.probe.is_some()
     }
 
     /// Returns the rate at which workers take objects, per second.
@@ -105,7 +110,7 @@ impl Pace {
             return;
         }
         // Workers wait during a probe, so its rate is not the rate at which they work.
-        if self.probe.is_none() {
+        if !self.is_probing() {
             self.rates.push_back(f64::from(self.round.taken) / length);
             if self.rates.len() > ROUNDS {
                 self.rates.pop_front();

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::iter;
 
 use proptest::prelude::*;
 
@@ -391,6 +392,18 @@ fn a_slow_source_does_not_slow_down_another() {
     };
     let [alone, beside] = [0.0, 2.0].map(|slow_lane| share(World { slow_lane, ..even.clone() }));
     assert!(beside as f64 > 0.75 * alone as f64, "{beside} instead of {alone}");
+}
+
+#[test]
+fn a_lane_that_filled_the_window_leaves_another_its_share() {
+    let (mut admission, now) = (Admission::new(1000, 1 << 30), Duration::from_secs(1));
+    let store = admission.store("s3://a");
+    let mut fill = |lane| {
+        (0..100).for_each(|_| _ = admission.add((lane, store), 1));
+        iter::from_fn(|| admission.admit(now)).count()
+    };
+    // The window is 64 before the first measurement.
+    assert_eq!([0, 1, 2].map(&mut fill), [64, 32, 22]);
 }
 
 #[test]
