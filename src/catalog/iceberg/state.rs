@@ -1,6 +1,7 @@
 //! The data files in the current snapshot of a table.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
 
 use iceberg::spec::{ManifestFile, TableMetadata};
 use rayon::prelude::*;
@@ -90,8 +91,12 @@ impl State {
             }
             Ok::<_, IcebergError>((keys, foreign))
         };
-        let read: Vec<_> =
-            manifests.par_iter().enumerate().map(of_manifest).collect::<Result<_, _>>()?;
+        // A parsed manifest takes up ten times as much memory as its file, and parsing takes longer than reading, so more
+        // concurrent manifests than processors would only need memory.
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let in_a_row = manifests.len().div_ceil(processors).max(1);
+        let read = manifests.par_iter().enumerate().with_min_len(in_a_row).map(of_manifest);
+        let read = read.collect::<Result<Vec<_>, _>>()?;
         let mut state = Self { manifests, ..Self::default() };
         for (keys, foreign) in read {
             state.foreign += foreign;
