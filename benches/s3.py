@@ -4,14 +4,15 @@
 
 The server is versitygw, and toxiproxy delays its responses. Both run on this machine and compete with the tools for its
 cores. A conversion from the bucket therefore takes longer than one from disk even without a delay. All tools write to
-disk. Each round runs all tools in turn. The table shows median wall times, and their ratios to the time that
-alb2parquet takes from disk.
+disk. Each round runs all tools in turn. The table shows median wall times, their ratios to the time that alb2parquet
+takes from disk, and the CPU time of the tool and of the servers.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import pathlib
 import shutil
 import socket
 import statistics
@@ -27,17 +28,25 @@ BUCKETS = WORK / "buckets"
 OUT = WORK / "out"
 KEY, SECRET = "testing", "topsecret"
 # Options for scripts/generate-logs. `mid` has objects of 700 KB; `small` has 20,000 objects of 8 KB.
+OPTIONS = {
+    "mid": "--accounts 2 --regions 1 --balancers 2 --days 2 --objects-per-day 40 --rows-per-object 6700",
+    "small": "--accounts 2 --regions 1 --balancers 5 --days 2 --objects-per-day 1000 --rows-per-object 80",
+}
 peers.CASES.update(
-    mid="--accounts 2 --regions 1 --balancers 2 --days 2 --objects-per-day 40 --rows-per-object 6700",
-    small="--accounts 2 --regions 1 --balancers 5 --days 2 --objects-per-day 1000 --rows-per-object 80",
+    {case: peers.Case(peers.LOGS["access"], f"--fields 36 {options}") for case, options in OPTIONS.items()}
 )
+# The process IDs of the S3 server and the proxy.
+SERVERS = []
+# The lower bound: the time it takes just to read the same objects from the bucket.
+FLOOR = "read only"
+FETCH = peers.ROOT / "target" / "release" / "examples" / "fetch_floor"
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--cases", default="mid,small")
     arguments.add_argument("--latencies", default="0,10,30", help="in milliseconds")
-    arguments.add_argument("--tools", default="alb2parquet,polars,chdb")
+    arguments.add_argument("--tools", default=f"{peers.OURS},{FLOOR},polars,chdb")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--max-requests", help="as for alb2parquet")
@@ -70,6 +79,7 @@ def start(stack, command, port, **options):
     """Starts a server, which stops when the stack is closed. Returns the server's address."""
     log = stack.enter_context(open(WORK / f"{os.path.basename(command[0])}.log", "w"))
     process = subprocess.Popen(command, stdout=log, stderr=log, **options)
+    SERVERS.append(process.pid)
     stack.callback(process.wait)
     stack.callback(process.terminate)
     for _ in range(600):
@@ -107,6 +117,13 @@ def start_proxy(stack, server, latencies):
     return addresses
 
 
+def server_cpu():
+    """Returns the CPU time that the servers have used, in seconds."""
+    # The fields after the name, which is in parentheses, begin with the third (proc_pid_stat(5)).
+    stats = [pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in SERVERS]
+    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(case, source, addresses, arguments):
     """Measures one case and prints its table."""
     tools = arguments.tools.split(",")
@@ -121,14 +138,20 @@ def measure(case, source, addresses, arguments):
     size = sum(path.stat().st_size for path in source.rglob("*.log.gz"))
     disk = statistics.median(seconds for seconds, _ in times[jobs[0]])
     print(f"### {case}: {objects:,} objects, {size / 1e6:,.0f} MB gzip\n")
-    print("| tool | source | median seconds | ratio to disk | most reads in flight | peak MB |")
-    print("|---|---|--:|--:|--:|--:|")
+    columns = [
+        "tool", "source", "median seconds", "ratio to disk", "CPU seconds", "CPU seconds of the servers",
+        "most reads in flight", "peak MB",
+    ]
+    print(f"| {' | '.join(columns)} |\n|---|---|{'--:|' * (len(columns) - 2)}")
     for (tool, latency), runs in times.items():
-        median = statistics.median(seconds for seconds, _ in runs)
+        seconds = statistics.median(seconds for seconds, _ in runs)
+        cpu, of_servers = (statistics.median(facts[key] for _, facts in runs) for key in ("cpu", "server_cpu"))
+        most, peak = (max(facts.get(key, 0) for _, facts in runs) for key in ("most_in_flight", "peak"))
         place = "disk" if latency is None else f"bucket, {latency} ms"
-        most = max((facts.get("most_in_flight", 0) for _, facts in runs), default=0) or ""
-        peak = max((facts.get("peak", 0) for _, facts in runs), default=0) / 1e6
-        print(f"| {tool} | {place} | {median:.2f} | {median / disk:.2f} | {most} | {peak:,.0f} |")
+        print(
+            f"| {tool} | {place} | {seconds:.2f} | {seconds / disk:.2f} | {cpu:.2f} | {of_servers:.2f} "
+            f"| {most or ''} | {peak / 1e6:,.0f} |"
+        )
     print(flush=True)
 
 
@@ -150,12 +173,15 @@ def run(tool, case, source, address, arguments):
                    "2099-12-31", "--threads", str(arguments.threads), "--json", "--log-format", "json"]
         if arguments.max_requests:
             command += ["--max-requests", arguments.max_requests]
+    elif tool == FLOOR:
+        command = [FETCH, f"s3://{case}", "--threads", str(arguments.threads)]
     else:
         place = f"s3://{case}" if tool == "polars" else f"http://{address}/{case}"
-        code = f"import peers; peers.PEERS[{tool!r}]({place!r}, {str(OUT)!r}, {arguments.threads})"
+        job = f"{tool!r}](peers.LOGS['access'], {place!r}, {str(OUT)!r}, {arguments.threads}, level=3)"
+        code = f"import peers; peers.PEERS[{job}"
         command = [sys.executable, "-B", "-c", code]
         environment["PYTHONPATH"] = str(peers.ROOT / "benches")
-    begun = time.monotonic()
+    begun, before = time.monotonic(), server_cpu()
     with open(WORK / "stdout", "w") as stdout, open(WORK / "stderr", "w") as stderr:
         process = subprocess.Popen(command, env=environment, stdout=stdout, stderr=stderr)
         _, status, usage = os.wait4(process.pid, 0)
@@ -163,7 +189,8 @@ def run(tool, case, source, address, arguments):
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{tool} failed ({process.returncode}): see {WORK / 'stderr'}")
-    facts = {"peak": usage.ru_maxrss * 1024}
+    facts = {"peak": usage.ru_maxrss * 1024, "cpu": round(usage.ru_utime + usage.ru_stime, 2)}
+    facts["server_cpu"] = round(server_cpu() - before, 2)
     if tool == peers.OURS:
         summary = json.loads((WORK / "stdout").read_text())
         found = sum(1 for _ in source.rglob("*.log.gz"))
