@@ -119,7 +119,7 @@ def start_proxy(stack, server, latencies):
 
 def server_cpu():
     """Returns the CPU time that the servers have used, in seconds."""
-    # The fields after the name, which is in parentheses, begin with the third (proc_pid_stat(5)).
+    # After the name in parentheses, field 3 follows; fields 14 and 15 are utime and stime (proc_pid_stat(5)).
     stats = [pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in SERVERS]
     return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
 
@@ -177,8 +177,8 @@ def run(tool, case, source, address, arguments):
         command = [FETCH, f"s3://{case}", "--threads", str(arguments.threads)]
     else:
         place = f"s3://{case}" if tool == "polars" else f"http://{address}/{case}"
-        job = f"{tool!r}](peers.LOGS['access'], {place!r}, {str(OUT)!r}, {arguments.threads}, level=3)"
-        code = f"import peers; peers.PEERS[{job}"
+        values = f"peers.LOGS['access'], {place!r}, {str(OUT)!r}, {arguments.threads}, level=3"
+        code = f"import peers; peers.PEERS[{tool!r}]({values})"
         command = [sys.executable, "-B", "-c", code]
         environment["PYTHONPATH"] = str(peers.ROOT / "benches")
     begun, before = time.monotonic(), server_cpu()
@@ -191,9 +191,11 @@ def run(tool, case, source, address, arguments):
         sys.exit(f"{tool} failed ({process.returncode}): see {WORK / 'stderr'}")
     facts = {"peak": usage.ru_maxrss * 1024, "cpu": round(usage.ru_utime + usage.ru_stime, 2)}
     facts["server_cpu"] = round(server_cpu() - before, 2)
+    found = sum(1 for _ in source.rglob("*.log.gz"))
+    if tool == FLOOR and f" of {found} objects " not in (WORK / "stdout").read_text():
+        sys.exit(f"{tool} did not read {found} objects")
     if tool == peers.OURS:
         summary = json.loads((WORK / "stdout").read_text())
-        found = sum(1 for _ in source.rglob("*.log.gz"))
         if summary["objects"]["converted"] != found:
             sys.exit(f"{summary['objects']['converted']} of {found} objects were converted")
         events = [json.loads(line) for line in (WORK / "stderr").read_text().splitlines() if line.startswith("{")]

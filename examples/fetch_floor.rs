@@ -1,7 +1,7 @@
 //! Reads every `.log.gz` object of a bucket and discards the bytes. The elapsed time is a lower bound for converting the
-//! same objects from this bucket.
+//! same objects from this bucket, if enough reads are in flight.
 //!
-//! `cargo run --release --example fetch_floor -- s3://BUCKET [--reads N]`
+//! `cargo run --release --example fetch_floor -- s3://BUCKET [--reads N] [--threads N]`
 
 #![allow(clippy::print_stdout)] // a program, not the library
 

@@ -91,7 +91,9 @@ mod with_cli {
 
     pub mod dataset {
         pub mod claim {
-            pub use crate::dataset::claim::{Claim, Claimed, Hints, Log, Output, Record, Rewrite};
+            pub use crate::dataset::claim::{
+                Amended, Claim, Claimed, Hints, Log, Output, Record, Rewrite,
+            };
             pub mod embedded {
                 pub use crate::dataset::claim::embedded::{KEY, decode, encode};
             }

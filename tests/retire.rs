@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use alb2parquet::internals::dataset::claim::{Amended, Hints, Log};
 use alb2parquet::internals::dataset::layout::{Dataset, STAGING};
 use alb2parquet::internals::dataset::ledger::Ledger;
 use alb2parquet::internals::logs::key::from_root;
@@ -359,6 +360,27 @@ fn nothing_is_deleted_if_the_partition_is_removed_after_the_proof() {
     assert_eq!((summary.objects, summary.deleted), (0, 0));
     assert_eq!(summary.failures.len(), 2);
     assert_eq!(objects(&world.source()), texts());
+}
+
+/// The log alone suffices: the mark outside of it is lost, and the files still exist.
+#[test]
+fn removals_and_retirements_see_each_other_in_the_log() {
+    let world = converted();
+    let dataset = dataset(&world.out());
+    let hints = Hints::list(&dataset).unwrap();
+    let mut logs = hints.partitions().map(|each| Log::read(&dataset, each, &hints).unwrap());
+    let (mut first, mut second) = (logs.next().unwrap(), logs.next().unwrap());
+    let retire = |log: &mut Log| {
+        let name = log.entry(1).record.claim().unwrap().objects[0].name.clone();
+        let retired = Amended { claim: 1, name, retired: true, ..Amended::default() };
+        log.retire(&dataset, vec![retired]).unwrap()
+    };
+    let remove = |log: &Log| {
+        fs::remove_dir_all(world.out().join("_alb2parquet/retired")).ok();
+        Ledger::open(&dataset).unwrap().remove(log.partition(), false).unwrap()
+    };
+    assert!(remove(&first).is_some() && !retire(&mut first));
+    assert!(retire(&mut second) && remove(&second).is_none());
 }
 
 #[test]

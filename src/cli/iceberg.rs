@@ -90,7 +90,7 @@ pub(super) struct Publish {
     pub(super) json: bool,
 }
 
-/// A dataset, and the place of its tables.
+/// A dataset, and the catalog of its tables.
 #[derive(Debug, Args)]
 pub(super) struct Destination {
     /// Directory or URL of the dataset

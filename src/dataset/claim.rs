@@ -13,7 +13,8 @@ mod log;
 mod record;
 mod rewrite;
 
-pub(crate) use crate::dataset::claim::amend::{Amended, Amendment, Amendments, retired_key};
+pub use crate::dataset::claim::amend::Amended;
+pub(crate) use crate::dataset::claim::amend::{Amendment, Amendments, retired_key};
 pub(crate) use crate::dataset::claim::log::{Appended, State};
 pub use crate::dataset::claim::log::{Hints, Log};
 pub(crate) use crate::dataset::claim::record::Removal;

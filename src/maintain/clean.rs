@@ -89,8 +89,8 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
 }
 
 /// Reads all logs. Returns the identities of staged files that belong to unfinished claims and rewrites, and the keys of
-/// orphan originals files and compacted files. Adds logs that cannot be read to the failures, and compacted files whose
-/// claims are lost to the number of kept files.
+/// orphan originals files and compacted files. Adds unreadable logs to `failures`, and adds to `kept` the number of
+/// orphan compacted files in partitions with lost claims.
 fn examine(
     dataset: &Dataset,
     [data, originals, compacted]: &[DataFiles; 3],

@@ -57,7 +57,8 @@ pub(crate) struct Load {
     pub most_in_flight: usize,
     /// Maximum number of concurrent requests. It decreases if a store throttles requests.
     pub limit: usize,
-    /// Maximum number of objects that are in flight, or in memory and not yet taken by a worker.
+    /// Number of objects to keep in flight, or in memory and not yet taken by a worker. Lanes that have less than an equal
+    /// share may exceed it.
     pub window: usize,
     /// Compressed bytes in flight or in memory.
     pub bytes: u64,

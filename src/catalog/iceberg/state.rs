@@ -1,7 +1,6 @@
 //! The data files in the current snapshot of a table.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::thread;
 
 use iceberg::spec::{ManifestFile, TableMetadata};
 use rayon::prelude::*;
@@ -10,6 +9,10 @@ use crate::catalog::iceberg::IcebergError;
 use crate::catalog::iceberg::claimed_files::Fingerprint;
 use crate::catalog::iceberg::manifests;
 use crate::catalog::iceberg::metadata_files::Files;
+
+/// Maximum total size in bytes of the manifests that are read concurrently. A parsed manifest takes up twelve times as much
+/// memory.
+const MAX_CONCURRENT: i64 = 16 << 20;
 
 /// Property with the ID of the dataset that a table belongs to.
 pub(super) const DATASET: &str = "alb2parquet.dataset";
@@ -78,35 +81,41 @@ impl State {
     ) -> Result<Self, IcebergError> {
         let Some(snapshot) = table.current_snapshot() else { return Ok(Self::default()) };
         let manifests = manifests::list(files, snapshot)?;
-        let of_manifest = |(index, manifest): (usize, &ManifestFile)| {
+        let read = |manifest: &ManifestFile| {
             let mut keys = Vec::new();
             let mut foreign = 0;
             if manifests::has_data(manifest) && manifests::is_live(manifest) {
                 for live in manifests::live(files, manifest)? {
                     match key_of(live.file.file_path()) {
-                        Some(key) => keys.push((key, index)),
+                        Some(key) => keys.push(key),
                         None => foreign += 1,
                     }
                 }
             }
             Ok::<_, IcebergError>((keys, foreign))
         };
-        // A parsed manifest takes up ten times as much memory as its file, and parsing takes longer than reading, so more
-        // concurrent manifests than processors would only need memory.
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let in_a_row = manifests.len().div_ceil(processors).max(1);
-        let read = manifests.par_iter().enumerate().with_min_len(in_a_row).map(of_manifest);
-        let read = read.collect::<Result<Vec<_>, _>>()?;
-        let mut state = Self { manifests, ..Self::default() };
-        for (keys, foreign) in read {
-            state.foreign += foreign;
-            for (key, index) in keys {
-                if let Some((key, _)) = state.own.get_key_value(&key) {
-                    return Err(IcebergError::Twice(key.clone()));
+        let mut state = Self::default();
+        let (mut bytes, mut index) = (0_i64, 0);
+        let groups = manifests.chunk_by(|manifest, next| {
+            bytes = bytes.saturating_add(manifest.manifest_length);
+            let fits = bytes.saturating_add(next.manifest_length) <= MAX_CONCURRENT;
+            bytes = if fits { bytes } else { 0 };
+            fits
+        });
+        for group in groups {
+            for read in group.par_iter().map(read).collect::<Vec<_>>() {
+                let (keys, foreign) = read?;
+                state.foreign += foreign;
+                for key in keys {
+                    if let Some((key, _)) = state.own.get_key_value(&key) {
+                        return Err(IcebergError::Twice(key.clone()));
+                    }
+                    state.own.insert(key, index);
                 }
-                state.own.insert(key, index);
+                index += 1;
             }
         }
+        state.manifests = manifests;
         Ok(state)
     }
 

@@ -143,7 +143,8 @@ impl Admission {
         }
         let (held, number) = self.next_fair(now)?;
         let window = self.pace.window();
-        // A lane that filled the window before it shrank, or before other lanes existed, does not use up their shares.
+        // A lane below its share is admitted even if another lane filled the window before it shrank, or before this lane
+        // existed.
         let has_share = held < window.div_ceil(self.lanes.len()) && !self.pace.is_probing();
         if self.held >= window && !has_share {
             return None;
@@ -216,8 +217,7 @@ impl Admission {
         *in_flight < quota.limit(self.max_requests, now)
     }
 
-    /// Returns the number of reads that a lane holds, and its first waiting read, for the lane that holds the fewest.
-    /// Thus a lane with a slow source cannot occupy the whole window.
+    /// Returns the first waiting read of the lane that holds the fewest reads, after the number that it holds. Thus a lane with a slow source cannot occupy the whole window.
     fn next_fair(&mut self, now: Duration) -> Option<(usize, u64)> {
         let Self { lanes, reads, .. } = self;
         for lane in lanes.values_mut() {

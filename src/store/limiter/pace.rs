@@ -59,7 +59,10 @@ struct Round {
 }
 
 impl Pace {
-    /// Returns the largest number of objects that may be requested or in memory before a worker takes them.
+    /// Returns how many objects may be requested or in memory before workers take them. [`Admission`] exceeds this number
+    /// for lanes that have less than their share.
+    ///
+    /// [`Admission`]: super::admission::Admission
     pub(super) fn window(&self) -> usize {
         let Some((latency, _)) = self.latency else { return FIRST };
         let window = self.rate() * (MARGIN * latency + RESERVE);
@@ -67,7 +70,7 @@ impl Pace {
         (window.ceil() as usize).clamp(SMALLEST, LARGEST)
     }
 
-    /// Returns whether the latency is being measured again, for which the network must become idle.
+    /// Returns whether the latency is being measured again. The window is smaller then, so that queues drain.
     pub(super) fn is_probing(&self) -> bool {
         self.probe.is_some()
     }
