@@ -67,21 +67,16 @@ pub(super) fn is_live(manifest: &ManifestFile) -> bool {
     manifest.has_added_files() || manifest.has_existing_files()
 }
 
-/// Reads the data files in a manifest that are part of the table.
+/// Parses a manifest. Returns its data files that are part of the table, and the manifest's metadata.
 ///
 /// # Errors
 ///
-/// Fails if the manifest cannot be read.
-pub(super) fn live(files: &Files, manifest: &ManifestFile) -> Result<Vec<Live>, IcebergError> {
-    read(files, manifest).map(|(live, _)| live)
-}
-
-fn read(
-    files: &Files,
+/// Fails if the manifest is invalid.
+pub(super) fn parse(
     manifest: &ManifestFile,
+    bytes: &[u8],
 ) -> Result<(Vec<Live>, ManifestMetadata), IcebergError> {
-    let url = &manifest.manifest_path;
-    let parsed = Manifest::parse_avro(&files.read(url)?).detail(|| url.clone())?;
+    let parsed = Manifest::parse_avro(bytes).detail(|| manifest.manifest_path.clone())?;
     let (entries, metadata) = parsed.into_parts();
     let mut live = Vec::new();
     for entry in entries {
@@ -130,7 +125,7 @@ impl NewSnapshot<'_> {
         manifest: &ManifestFile,
         mut is_removed: impl FnMut(&DataFile) -> bool,
     ) -> Result<ManifestFile, IcebergError> {
-        let (live, metadata) = read(self.files, manifest)?;
+        let (live, metadata) = parse(manifest, &self.files.read(&manifest.manifest_path)?)?;
         self.write(&metadata.schema, &metadata.partition_spec, |writer| {
             for Live { file, snapshot_id, sequence_number, file_sequence_number } in live {
                 let file_sequence_number = Some(file_sequence_number);

@@ -1,6 +1,7 @@
 //! The data files in the current snapshot of a table.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
 
 use iceberg::spec::{ManifestFile, TableMetadata};
 use rayon::prelude::*;
@@ -9,9 +10,10 @@ use crate::catalog::iceberg::IcebergError;
 use crate::catalog::iceberg::claimed_files::Fingerprint;
 use crate::catalog::iceberg::manifests;
 use crate::catalog::iceberg::metadata_files::Files;
+use crate::util::threads;
 
-/// Maximum total size in bytes of the manifests that are read concurrently. A parsed manifest takes up twelve times as much
-/// memory.
+/// Maximum total size in bytes of the manifests that are read concurrently, unless one is larger. A parsed manifest takes up
+/// twelve times as much memory.
 const MAX_CONCURRENT: i64 = 16 << 20;
 
 /// Property with the ID of the dataset that a table belongs to.
@@ -81,38 +83,42 @@ impl State {
     ) -> Result<Self, IcebergError> {
         let Some(snapshot) = table.current_snapshot() else { return Ok(Self::default()) };
         let manifests = manifests::list(files, snapshot)?;
-        let read = |manifest: &ManifestFile| {
-            let mut keys = Vec::new();
-            let mut foreign = 0;
-            if manifests::has_data(manifest) && manifests::is_live(manifest) {
-                for live in manifests::live(files, manifest)? {
-                    match key_of(live.file.file_path()) {
-                        Some(key) => keys.push(key),
-                        None => foreign += 1,
-                    }
-                }
-            }
-            Ok::<_, IcebergError>((keys, foreign))
-        };
-        let mut state = Self::default();
-        let (mut bytes, mut index) = (0_i64, 0);
-        let groups = manifests.chunk_by(|manifest, next| {
+        let with_files: Vec<(usize, &ManifestFile)> = manifests
+            .iter()
+            .enumerate()
+            .filter(|(_, manifest)| manifests::has_data(manifest) && manifests::is_live(manifest))
+            .collect();
+        let mut bytes = 0_i64;
+        let groups = with_files.chunk_by(|(_, manifest), (_, next)| {
             bytes = bytes.saturating_add(manifest.manifest_length);
             let fits = bytes.saturating_add(next.manifest_length) <= MAX_CONCURRENT;
             bytes = if fits { bytes } else { 0 };
             fits
         });
+        // More threads would not parse faster, and the allocator keeps memory for each of them.
+        let parsers = threads::pool(thread::available_parallelism().map_or(1, usize::from))?;
+        let mut state = Self::default();
         for group in groups {
-            for read in group.par_iter().map(read).collect::<Vec<_>>() {
-                let (keys, foreign) = read?;
-                state.foreign += foreign;
+            let read = group.par_iter().map(|(_, manifest)| files.read(&manifest.manifest_path));
+            let read = read.collect::<Result<Vec<_>, _>>()?;
+            let parse = |((index, manifest), bytes): (&(usize, &ManifestFile), Vec<u8>)| {
+                let (live, _) = manifests::parse(manifest, &bytes)?;
+                let keys = live.iter().map(|live| key_of(live.file.file_path()));
+                Ok::<_, IcebergError>((*index, keys.collect::<Vec<_>>()))
+            };
+            let parsed = group.par_iter().zip(read).map(parse);
+            let parsed = parsers.install(|| parsed.collect::<Result<Vec<_>, _>>())?;
+            for (index, keys) in parsed {
                 for key in keys {
+                    let Some(key) = key else {
+                        state.foreign += 1;
+                        continue;
+                    };
                     if let Some((key, _)) = state.own.get_key_value(&key) {
                         return Err(IcebergError::Twice(key.clone()));
                     }
                     state.own.insert(key, index);
                 }
-                index += 1;
             }
         }
         state.manifests = manifests;
