@@ -57,8 +57,8 @@ CONVERT_OPTIONS = ["profile", "compression", "bloom-filter", "redact", "max-requ
 BOTH_OPTIONS = ["layout", "option"]
 
 # Columns of the DataFrame: the keys that `convert --batches` prints, then the host and the attempt.
-SUMS = ["objects", "converted_before", "archived", "duplicate", "failed", "lines", "rows", "rejects", "files",
-        "reject_files", "bytes_in", "bytes_decompressed", "bytes_out"]
+SUMS = ["objects", "converted_before", "archived", "duplicate", "failed", "lines", "joined_lines", "verbatim_lines",
+        "rows", "rejects", "files", "reject_files", "original_files", "bytes_in", "bytes_decompressed", "bytes_out"]
 COLUMNS = {
     **dict.fromkeys(["batch", "log_type", "account", "region", "day"], "string"),
     **dict.fromkeys(SUMS, "bigint"),

@@ -16,7 +16,7 @@ use alb2parquet::internals::store::{Bucket, Network, Patience, Source};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 
-use crate::support::{World, good_lines, gzip, key_on};
+use crate::support::{World, good_lines, gzip, key_on, report_skipped};
 
 /// An observer that panics when an object of one day is read, or when a batch of that day is published.
 struct Faulty {
@@ -162,14 +162,12 @@ fn a_low_limit_on_address_space_is_an_error_with_the_remedy() {
 /// With a low process limit, the program uses fewer threads or fails with an error that includes a remedy.
 #[test]
 #[cfg(target_os = "linux")]
-#[allow(clippy::print_stdout)] // reports what is skipped
 fn a_low_limit_on_processes_causes_no_panic() {
     const NOBODY: &str = "65534";
     let is_root = std::fs::metadata("/proc/self").unwrap();
     if std::os::unix::fs::MetadataExt::uid(&is_root) != 0 {
-        println!(
-            "SKIPPED a_low_limit_on_processes_causes_no_panic: only root can become another user"
-        );
+        let test = "isolation::a_low_limit_on_processes_causes_no_panic";
+        report_skipped(test, "only root can become another user");
         return;
     }
     let world = World::with(gzip(good_lines(100)));

@@ -3,7 +3,6 @@
 //! The directory with the lines is not in the repository. If it is missing, the tests report that they are skipped.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use alb2parquet::internals::logs::schema::LogType;
@@ -11,7 +10,7 @@ use alb2parquet::internals::maintain::verify::reference::without_blank_end;
 use chrono::NaiveDateTime;
 
 use crate::outcome::reference_as;
-use crate::support::{Row, World, decode, decode_as, get, gzip, key_of_log, read};
+use crate::support::{Row, World, decode, decode_as, get, gzip, key_of_log, read, report_skipped};
 
 /// Directories with access log lines from Application Load Balancers, each with its line count and its rejects.
 const EXPECTED: [(&str, u64, &str); 13] = [
@@ -94,9 +93,8 @@ const CLASSIC_COLUMNS: [&str; 19] = [
 fn folder(test: &str) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/real-lines");
     if !folder.is_dir() {
-        // Written directly, because the test harness captures the output of macros.
-        let note = format!("real_lines::{test}: SKIPPED, {} does not exist\n", folder.display());
-        std::io::stderr().write_all(note.as_bytes()).unwrap();
+        let reason = format!("{} does not exist", folder.display());
+        report_skipped(&format!("real_lines::{test}"), &reason);
         return None;
     }
     Some(folder)

@@ -6,10 +6,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use alb2parquet::internals::dataset::claim::{Hints, Log, State};
 use serde_json::Value;
 
 use crate::exactly_once::{CLAIMS, command, findings, touch, verify};
-use crate::support::{ORIGINALS, ROWS, World, files, good_lines, gzip, key, key_on, tree};
+use crate::support::{
+    ORIGINALS, ROWS, World, files, good_lines, gzip, key, key_on, open_dataset, tree,
+};
 
 /// Returns a world after three conversions: two into the same partition, with some rejects, and one into another.
 fn converted() -> World {
@@ -362,6 +365,30 @@ fn claims_without_files_do_not_prevent_a_repair() {
     world.run("repair", false, &["--yes"]).expect(0).says(&["repaired"]);
     world.convert().expect(0);
     assert_eq!((world.rows().len(), findings(&world)), (2, Vec::new()));
+}
+
+/// A verification lists the claims once, before it reads them.
+#[test]
+fn a_log_that_was_rebuilt_after_its_listing_is_read() {
+    let world = World::new();
+    for number in 1..=3 {
+        world.put(&key(number), gzip(good_lines(1)));
+        world.convert().expect(0);
+    }
+    remove(claim(&world, "2.claim.json"));
+    fs::write(claim(&world, "2.aborted.json"), "{}").unwrap();
+    let dataset = open_dataset(&world.out());
+    let hints = Hints::list(&dataset).unwrap();
+    let partition = hints.partitions().next().unwrap();
+    let read = || Log::read(&dataset, partition, &hints);
+    let error = read().unwrap_err().with_source();
+    assert!(error.contains("2.claim.json is broken: it is absent, but 3 exists"), "{error}");
+    // A repair keeps only claims whose files exist, and numbers them again.
+    remove(&files(&world.out(), ROWS)[0]);
+    world.run("repair", false, &["--yes"]).expect(0).says(&["repaired"]);
+    let log = read().unwrap();
+    let states: Vec<&State> = log.entries().iter().map(|entry| &entry.state).collect();
+    assert_eq!(states, [&State::Done, &State::Done]);
 }
 
 /// If a claim is lost between two runs, both runs can claim the same object. Here, the two resulting logs are merged.

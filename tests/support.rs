@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -322,6 +322,12 @@ impl World {
     pub(crate) fn rejects(&self) -> Vec<Row> {
         read(&self.out(), REJECTS)
     }
+}
+
+/// Reports that a test cannot run here. `scripts/test` reads this line. It is written to stderr directly, because the
+/// test harness captures the output of macros.
+pub(crate) fn report_skipped(test: &str, reason: &str) {
+    io::stderr().write_all(format!("{test}: SKIPPED, {reason}\n").as_bytes()).unwrap();
 }
 
 /// Opens a dataset on disk, for a run that reads it.

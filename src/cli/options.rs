@@ -71,7 +71,7 @@ pub(super) struct Wanted {
     #[arg(long, value_name = "FILE")]
     pub(super) objects: Option<String>,
 
-    /// Approximate size of the Parquet files
+    /// Maximum compressed size of the objects in one Parquet file
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
     pub(super) target_file_size: u64,
 

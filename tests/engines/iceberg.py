@@ -134,7 +134,7 @@ def compare_all(readers, places):
             try:
                 found = reader.checksums(table)
             except iceberg_readers.Skipped as reason:
-                print(f"skipped {reader.name}: {reason}", flush=True)
+                print(f"{reader.name}: SKIPPED, {reason}", flush=True)
                 readers.remove(reader)
                 break
             except (RuntimeError, iceberg_engines.TrinoError) as error:

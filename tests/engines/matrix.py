@@ -77,7 +77,7 @@ class Matrix:
         try:
             found = engine.read(files, datasets, program)
         except matrix_engines.Skipped as reason:
-            self.skipped.append(f"{name}: {reason}")
+            self.skipped.append(f"{name}: SKIPPED, {reason}")
             cells = {(reader, dataset): f"{SKIPPED}: {reason}" for reader in engine.readers for dataset in datasets}
         except (OSError, subprocess.TimeoutExpired, matrix_engines.trino.TrinoError) as error:
             cells = {(reader, dataset): f"{FAILED}: `{message(str(error), {})}`" for reader in engine.readers for dataset in datasets}
@@ -174,7 +174,7 @@ class Matrix:
         for problem in self.problems:
             print(f"FAILED  {problem}")
         for each in self.skipped:
-            print(f"SKIPPED {each}")
+            print(each)
         print(f"{len(self.read_rows())} of {len(self.rows)} rows were read, {len(self.skipped)} engines skipped; {len(self.problems)} problems")
         return 1 if self.problems else 0
 

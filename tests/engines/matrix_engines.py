@@ -7,6 +7,7 @@ installed raises `Skipped`.
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import pathlib
@@ -121,12 +122,17 @@ class Java(Engine):
     sources: tuple = ()
 
     def install(self):
-        classpath = self.classpath()
-        classes = MADE / "classes" / self.slug()
+        # engines-matrix and iceberg-test can run at the same time.
+        MADE.mkdir(parents=True, exist_ok=True)
+        with (MADE / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            classpath = self.classpath()
+        classes = MADE / "classes" / self.program / self.slug()
         shutil.rmtree(classes, ignore_errors=True)
         classes.mkdir(parents=True)
         sources = [PROGRAMS / "java" / f"{name}.java" for name in ("Checksums", "ListedFile", *self.sources, self.program)]
-        run(["javac", "-nowarn", "-d", classes, "-cp", classpath, *sources])
+        # An error here is not a reason to skip the engine.
+        subprocess.run(["javac", "-nowarn", "-d", classes, "-cp", classpath, *sources], check=True)
         return ["java", "-Xmx1500M", "-Duser.timezone=UTC", *OPENED, "-cp", f"{classes}:{classpath}", self.program]
 
     def classpath(self):

@@ -265,7 +265,12 @@ impl Log {
             log.entries.push(Entry { record, state });
         }
         // Entries are created in order, so if a later entry is listed, this one was lost.
-        if let Some(number) = hints.last(&log.partition).filter(|last| *last > log.entries.len()) {
+        if let Some(number) = hints.last(partition).filter(|last| *last > log.entries.len()) {
+            let newer = Hints::of(dataset, partition)?;
+            // A repair has rebuilt the log since it was listed.
+            if newer.last(partition) != Some(number) {
+                return Self::read(dataset, partition, &newer);
+            }
             let name = log.name(dataset, log.entries.len() + 1);
             return Err(DatasetError::Broken {
                 name,
