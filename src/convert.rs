@@ -237,6 +237,8 @@ impl Conversion<'_> {
             return Err(error);
         }
         let (plan, partitions, other) = planned?;
+        // Other runs may have been killed after they claimed objects of this run.
+        let added = ledger.finish_added()?;
         let mut tally = Tally { partitions, ..Tally::default() };
         tally.objects.listed = plan.listed;
         tally.objects.skipped = plan.skipped.values().sum();
@@ -249,6 +251,13 @@ impl Conversion<'_> {
         let not_processed = outcome.left + queue.left() + plan.unplanned.unwrap_or_default();
         tally.interrupted = not_processed > 0 || plan.unplanned.is_some();
         outcome.add_to(&mut tally);
+        tally.failures.extend(added.into_iter().map(|(claim, state)| match state {
+            State::Stuck(reason) => Failure::new(claim, reason).with_remedy(Remedy::Remove),
+            _ => Failure::new(
+                claim,
+                "another run claimed these objects, and was killed before it published them; the next run converts them",
+            ),
+        }));
         tally.objects.not_processed = not_processed;
         tally.incomplete_before = ledger.incomplete_objects();
         tally.seconds = started.elapsed().as_secs_f64();

@@ -92,7 +92,7 @@ mod with_cli {
     pub mod dataset {
         pub mod claim {
             pub use crate::dataset::claim::{
-                Amended, Claim, Claimed, Hints, Log, Output, Record, Rewrite,
+                Amended, Claim, Claimed, Hints, Log, Output, Record, Rewrite, State,
             };
             pub mod embedded {
                 pub use crate::dataset::claim::embedded::{KEY, decode, encode};

@@ -21,12 +21,13 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use chrono::NaiveDate;
 use rayon::ThreadPoolBuildError;
 
 use crate::dataset::held::{Change, Content, Held, not_converted_again};
 use crate::dataset::layout::DatasetError;
 use crate::dataset::ledger::Ledger;
-use crate::logs::key::{Partition, SkipReason};
+use crate::logs::key::{Key, Partition, SkipReason};
 use crate::plan::inventory::ObjectsError;
 use crate::store::{Source, StoreError};
 
@@ -161,6 +162,8 @@ pub(crate) struct Before {
     pub unknown: Option<Failure>,
     held: Arc<Held>,
     beside: Vec<(Arc<Partition>, Arc<Held>)>,
+    /// The adjacent days whose contents are unknown, and why.
+    unknown_beside: Vec<(NaiveDate, Failure)>,
 }
 
 /// The result of comparing an object with the claims.
@@ -221,16 +224,19 @@ impl Before {
             }
             Err(error) => return Err(error.into()),
         };
-        let mut known = Vec::new();
+        let mut before = Self { held, ..Self::default() };
         for beside in beside(partition) {
-            match ledger.held(&beside) {
-                Ok(held) => known.push((Arc::new(beside), held)),
-                // The error is reported with the objects of that partition, or by `verify`.
-                Err(error) if error.is_of_partition() => {}
+            match ledger.accounted(&beside) {
+                Ok(held) => before.beside.push((Arc::new(beside), held)),
+                Err(error) if error.is_of_partition() => {
+                    let failure = Failure::new(beside.to_string(), error.with_source());
+                    let failure = failure.with_remedy(Remedy::of(&error));
+                    before.unknown_beside.push((beside.day, failure));
+                }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Self { unknown: None, held, beside: known })
+        Ok(before)
     }
 
     /// Compares an object with the claims.
@@ -245,7 +251,19 @@ impl Before {
         let beside =
             || self.beside.iter().find_map(|(partition, held)| Some((partition, held.get(own)?)));
         let held = self.held.get(own).map(|held| (&object.partition, held));
-        let Some((partition, before)) = held.or_else(beside) else { return Verdict::New };
+        let Some((partition, before)) = held.or_else(beside) else {
+            let mut unknown = self.unknown_beside.iter();
+            return match unknown.find(|(day, _)| may_be_on(object, *day)) {
+                Some((_, Failure { object: partition, error, remedy })) => {
+                    let error = format!(
+                        "may already be in the partition {partition}, whose claims cannot be used: {error}"
+                    );
+                    let failure = Failure::new(object.listed.key(), error);
+                    Verdict::Wrong(Failure { remedy: *remedy, ..failure })
+                }
+                None => Verdict::New,
+            };
+        };
         let url = sources[object.source].url(&object.listed);
         match before.change(&url, &object.listed) {
             Change::None => Verdict::Converted,
@@ -266,6 +284,16 @@ impl Before {
             },
         }
     }
+}
+
+/// Returns whether a copy of an object can be in the partition of an adjacent day.
+///
+/// AWS delivers an object once. If it has a documented path with the day of its end time, it has no other copy with a
+/// documented path, and all others belong to the same day.
+fn may_be_on(object: &Object, day: NaiveDate) -> bool {
+    Key::parse(&object.listed.key()).is_ok_and(|key| {
+        key.end_day == day || key.end_day.succ_opt() == Some(day) && !key.is_delivered
+    })
 }
 
 /// Returns the number of skipped objects that are named like logs.

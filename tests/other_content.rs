@@ -1,13 +1,14 @@
 //! Objects that do not contain the log type that their name indicates are rejected as a whole, and the message states
 //! what they contain.
 
-use alb2parquet::internals::decode::decoder::Decoder;
+use alb2parquet::internals::decode::decoder::{Decoder, MAX_REJECTS};
 use alb2parquet::internals::decode::sniff::recognize;
 use alb2parquet::internals::logs::schema::LogType;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use crate::exactly_once::findings;
 use crate::logs::{full_line, lines_of};
 use crate::random_text::config;
 use crate::support::{
@@ -57,6 +58,34 @@ fn an_object_of_another_kind_is_refused() {
             world.convert().expect(2).says(&[&foreign, "1 converted_before"]);
         }
     }
+}
+
+/// The text of small objects is decoded together, and a call to the decoder stops after a number of rejects, which can be
+/// in the middle of an object.
+#[test]
+fn neighbours_of_a_refused_object_are_unaffected() {
+    let page = |lines: usize| [b"<Error>\n".to_vec(), b"x\n".repeat(lines - 1)].concat();
+    let refused = [page(2 * MAX_REJECTS), good_lines(10)].concat();
+    let world = World::new();
+    for (number, text) in [(1, good_lines(4)), (2, refused), (3, good_lines(5))] {
+        world.put(&key(number), gzip(text));
+    }
+    let run = world.convert_with(&["--json"]).expect(2);
+    run.says(&[&key(2), "HTML or XML"]);
+    assert_eq!(["/lines", "/rows"].map(|count| run.count(count)), [9, 9]);
+    assert_eq!((world.rows().len(), world.rejects()), (9, Vec::new()));
+    assert_eq!(findings(&world), ["not_converted"]);
+
+    // An object with few such lines is converted, even if its neighbour has nearly as many rejects as a call can return.
+    let neighbour = [good_lines(1), b"x\n".repeat(MAX_REJECTS - 50)].concat();
+    let object = [page(1000), good_lines(10)].concat();
+    let world = World::new();
+    for (number, text) in [(1, neighbour), (2, object)] {
+        world.put(&key(number), gzip(text));
+    }
+    let run = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
+    assert_eq!(run.count("/rows"), 11);
+    assert_eq!(findings(&world), [""; 0]);
 }
 
 /// CloudWatch can deliver log lines to the same keys with other separators, selected fields or a header.

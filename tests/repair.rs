@@ -391,6 +391,41 @@ fn a_log_that_was_rebuilt_after_its_listing_is_read() {
     assert_eq!(states, [&State::Done, &State::Done]);
 }
 
+/// An object can have a copy in the partition of the next day. If the claims of that day are damaged, it is unknown
+/// whether the copy was converted.
+#[test]
+fn an_object_that_may_be_in_a_damaged_partition_is_not_converted() {
+    let damages: [fn(&Path); 2] = [
+        |log| fs::write(log.join("1.claim.json"), "").unwrap(),
+        |log| fs::remove_dir_all(log).unwrap(),
+    ];
+    let name = key(1).rsplit('/').next().unwrap().to_owned();
+    let of_day = |day: &str| key(1).replace("/2025/07/19/", &format!("/2025/07/{day}/"));
+    // The second object is delivered after midnight, and has a copy without a day in its path.
+    let copies = [
+        (of_day("20"), "2025-07-20", format!("flat/{name}")),
+        (format!("flat/{name}"), "2025-07-19", of_day("20")),
+    ];
+    for (converted, day, copy) in copies {
+        for damage in damages {
+            let world = World::anywhere();
+            world.put(&converted, gzip(good_lines(3)));
+            world.convert().expect(0);
+            damage(&world.out().join(CLAIMS.replace("2025-07-19", day)));
+            remove(world.source().join(&converted));
+            world.put(&copy, gzip(good_lines(3)));
+            world.put(&key(2), gzip(good_lines(1)));
+            let run = world.convert().expect(2);
+            run.says(&[&copy, "may already be in the partition", day, "`repair`"]);
+            assert_eq!(world.rows().len(), if day == "2025-07-19" { 3 } else { 4 });
+            world.run("repair", false, &["--yes"]).expect(0).says(&["repaired"]);
+            world.convert().expect(0);
+            assert_eq!(world.rows().len(), 4);
+            assert_eq!(findings(&world), [""; 0]);
+        }
+    }
+}
+
 /// If a claim is lost between two runs, both runs can claim the same object. Here, the two resulting logs are merged.
 #[test]
 fn claims_that_hold_the_same_object_block_their_partition() {

@@ -85,11 +85,15 @@ impl Server {
         }
     }
 
+    /// Returns the settings that select the server.
+    fn network(&self) -> Network {
+        let settings = self.variables().into_iter();
+        Network::new(settings.map(|(key, value)| (key.to_lowercase(), value)).collect())
+    }
+
     /// Returns the target for a bucket URL.
     pub(crate) fn target(&self, url: &str) -> Bucket {
-        let settings = self.variables().into_iter();
-        let mut network =
-            Network::new(settings.map(|(key, value)| (key.to_lowercase(), value)).collect());
+        let mut network = self.network();
         // moto responds with status 500 to any request for an upload that does not exist.
         network.retries = 3;
         match Place::parse(url).unwrap() {
@@ -124,6 +128,11 @@ impl Server {
         command.env("AWS_EC2_METADATA_DISABLED", "true").envs(self.variables());
         command
     }
+}
+
+/// Returns the settings that select the S3 server at an address.
+pub(crate) fn network(address: &str) -> Network {
+    Server { kind: Kind::S3, address: address.to_owned() }.network()
 }
 
 /// Returns a command that runs the program, configured for the S3 server at an address.

@@ -73,6 +73,8 @@ mod library;
 mod lines;
 // All logs except Application Load Balancer access logs, and trees with all log types.
 mod logs;
+// Overlapping runs: a batch is compared with all claims that were added since it was planned.
+mod ledger;
 // Objects that do not contain the log type that their name indicates.
 mod other_content;
 // `plan` and `--dry-run` show what `convert` would do, and write nothing. Also tests the messages for sources without

@@ -45,10 +45,10 @@ use serde::Serialize;
 
 use crate::catalog::iceberg::claimed_files::Contents;
 use crate::catalog::iceberg::commit::{Attempt, Step};
-use crate::catalog::iceberg::compacted::{is_collected, unsafe_collection};
+use crate::catalog::iceberg::compacted::{deleted_rows, is_collected, unsafe_collection};
 use crate::catalog::iceberg::definition::{Definition, definitions};
 use crate::catalog::iceberg::metadata_files::Files;
-use crate::catalog::iceberg::table_catalog::Catalog;
+use crate::catalog::iceberg::table_catalog::{Catalog, Loaded};
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::key::Partition;
 use crate::store::{StoreError, TargetError};
@@ -215,18 +215,30 @@ impl Publication {
     }
 }
 
-/// Returns the existing tables that must not contain compacted files, with the reasons.
+/// Returns the existing tables whose files must not be compacted or, if `revert` is set, in which no compaction may be
+/// reverted, with the reasons.
 ///
 /// # Errors
 ///
 /// Fails if a table cannot be loaded.
-pub fn without_compaction(catalog: &dyn Catalog) -> Result<BTreeMap<String, String>, IcebergError> {
+pub fn without_compaction(
+    catalog: &dyn Catalog,
+    files: &Files,
+    revert: bool,
+) -> Result<BTreeMap<String, String>, IcebergError> {
     let mut refused = BTreeMap::new();
     for Definition { name, .. } in definitions() {
-        if catalog.load(&name)?.is_some_and(|loaded| is_collected(&loaded.metadata)) {
-            let why = unsafe_collection(&name);
-            refused.insert(name, why);
-        }
+        let Some(Loaded { metadata, .. }) = catalog.load(&name)? else { continue };
+        let manifests =
+            metadata.current_snapshot().map(|snapshot| manifests::list(files, snapshot));
+        let why = if manifests::delete_rows(&manifests.transpose()?.unwrap_or_default()) {
+            deleted_rows(&name)
+        } else if !revert && is_collected(&metadata) {
+            unsafe_collection(&name)
+        } else {
+            continue;
+        };
+        refused.insert(name, why);
     }
     Ok(refused)
 }

@@ -78,7 +78,7 @@ impl Compact {
         let selection = resolve::selection(&self.partitions, self.to)?;
         let dataset = resolve::find_dataset(&self.destination.out, &network)?;
         let tables = self.destination.tables(false, !self.yes);
-        let refused = iceberg::check_compaction(&tables, &network)?;
+        let refused = iceberg::check_compaction(&tables, &network, self.revert)?;
         let compaction = Compaction {
             dataset: &dataset,
             selection: &selection,

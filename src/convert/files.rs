@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::mem;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
@@ -128,8 +129,12 @@ impl<'a> Open<'a> {
         conversion: &Conversion,
     ) -> Result<(), ConvertError> {
         let log_type = self.batch.partition.log_type;
-        let (mut rejected, mut originals, mut kept) = (Vec::new(), Vec::new(), false);
+        let (mut rejected, mut originals) = (Vec::new(), Vec::new());
+        // Ranges of the rows of objects that the conversion did not give up on.
+        let (mut kept, mut row) = (Vec::<Range<usize>>::new(), 0);
         for segment in &mut decoded.segments {
+            let rows = row..row + segment.rows as usize;
+            row = rows.end;
             let key = self.keys[segment.object].as_str();
             let progress = &mut self.objects[segment.object];
             conversion.observer.read(&Read {
@@ -144,7 +149,10 @@ impl<'a> Open<'a> {
             if progress.foreign.is_some() {
                 continue;
             }
-            kept = true;
+            match kept.last_mut() {
+                Some(last) if last.end == rows.start => last.end = rows.end,
+                _ => kept.push(rows),
+            }
             for reject in &mut segment.rejects {
                 reject.line_number += progress.lines + progress.joined_lines;
                 reject.byte_offset += progress.bytes;
@@ -185,10 +193,10 @@ impl<'a> Open<'a> {
         if !originals.is_empty() {
             self.write_originals(originals, conversion)?;
         }
-        if !kept {
-            return Ok(());
-        }
-        self.table.write(&decoded.batch).map_err(write_error(&self.staged))
+        kept.into_iter().try_for_each(|rows| {
+            let rows = decoded.batch.slice(rows.start, rows.len());
+            self.table.write(&rows).map_err(write_error(&self.staged))
+        })
     }
 
     fn write_rejects(

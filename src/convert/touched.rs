@@ -103,8 +103,10 @@ impl Comparison<'_> {
         let chunks = Mutex::new(chunks.into_iter());
         let outcome = Mutex::new(Ok(Compared::default()));
         let pools = (TextPool::default(), Decompressors::default());
+        // A function, so that the chunks are locked only while the next one is taken.
+        let next = || lock(&chunks).next();
         let work = || {
-            while let Some(chunk) = lock(&chunks).next() {
+            while let Some(chunk) = next() {
                 if lock(&outcome).is_err() {
                     return;
                 }

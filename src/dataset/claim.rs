@@ -15,8 +15,8 @@ mod rewrite;
 
 pub use crate::dataset::claim::amend::Amended;
 pub(crate) use crate::dataset::claim::amend::{Amendment, Amendments, retired_key};
-pub(crate) use crate::dataset::claim::log::{Appended, State};
-pub use crate::dataset::claim::log::{Hints, Log};
+pub(crate) use crate::dataset::claim::log::Appended;
+pub use crate::dataset::claim::log::{Hints, Log, State};
 pub(crate) use crate::dataset::claim::record::Removal;
 pub use crate::dataset::claim::record::{Claim, Claimed, Output, Record};
 pub use crate::dataset::claim::rewrite::Rewrite;

@@ -1,5 +1,6 @@
 //! The ledger: the claims of a dataset that a run has read or added.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -129,8 +130,7 @@ impl<'a> Ledger<'a> {
             lock(&self.incomplete).entry(partition.clone()).or_insert(incomplete);
         }
         let held = Arc::new(held);
-        log.forget_objects(1..=log.entries().len());
-        lock(&self.logs).insert(partition.clone(), Arc::new(Mutex::new(log)));
+        self.keep(log);
         // Planning proceeds day by day and needs only the current day and the adjacent days, so earlier days can be
         // dropped.
         let first = partition.day.checked_sub_days(Days::new(2)).unwrap_or(partition.day);
@@ -161,7 +161,6 @@ impl<'a> Ledger<'a> {
         }
         // The log may have been read before the files were listed, so it is read again.
         lock(&self.recent).held.remove(partition);
-        lock(&self.logs).remove(partition);
         held = self.held(partition)?;
         let unaccounted = self.unaccounted(&files, partition)?;
         let Some(first) = unaccounted.first() else { return Ok(held) };
@@ -269,6 +268,35 @@ impl<'a> Ledger<'a> {
         Ok(broken)
     }
 
+    /// Finishes the entries that other runs have added since the logs were read. Returns the names of those that cannot be
+    /// applied, and whether they were aborted.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the entries cannot be finished.
+    pub fn finish_added(&self) -> Result<Vec<(String, State)>, DatasetError> {
+        let mut failed = Vec::new();
+        for log in self.logs() {
+            let log = &mut *lock(&log);
+            let is_added = |number: &usize| {
+                let entry = log.entry(*number);
+                entry.state == State::Open && entry.record.run() != self.dataset.run()
+            };
+            let added: Vec<usize> = (1..=log.entries().len()).filter(is_added).collect();
+            if added.is_empty() {
+                continue;
+            }
+            publish::finish(self.dataset, log)?;
+            for number in added {
+                let state = &log.entry(number).state;
+                if matches!(state, State::Aborted | State::Stuck(_)) {
+                    failed.push((log.name(self.dataset, number), state.clone()));
+                }
+            }
+        }
+        Ok(failed)
+    }
+
     /// Returns the number of entries that other runs have left unfinished, according to the listing.
     pub fn open_entries(&self) -> usize {
         self.hints.open_entries()
@@ -322,12 +350,20 @@ impl<'a> Ledger<'a> {
         lock(&self.logs).get(partition).cloned()
     }
 
-    /// Stores a log that was read, unless another thread has already stored the partition's log. Returns the stored
-    /// log.
-    fn keep(&self, log: Log) -> Arc<Mutex<Log>> {
-        let mut logs = lock(&self.logs);
-        let kept = logs.entry(log.partition().clone());
-        Arc::clone(kept.or_insert_with(|| Arc::new(Mutex::new(log))))
+    /// Stores a log that was read, without its objects. Returns the stored log.
+    ///
+    /// If the partition's log was stored before, adds only the entries that it lacks, with their objects: batches that
+    /// were planned with the stored log must be compared with them.
+    fn keep(&self, mut log: Log) -> Arc<Mutex<Log>> {
+        let known = match lock(&self.logs).entry(log.partition().clone()) {
+            Entry::Vacant(vacant) => {
+                log.forget_objects(1..=log.entries().len());
+                return Arc::clone(vacant.insert(Arc::new(Mutex::new(log))));
+            }
+            Entry::Occupied(known) => Arc::clone(known.get()),
+        };
+        lock(&known).update(log);
+        known
     }
 
     /// Returns the partitions that have a log.
@@ -392,7 +428,6 @@ impl<'a> Ledger<'a> {
         }
         let mut log = self.read(partition)?;
         self.finish(&mut log)?;
-        log.forget_objects(1..=log.entries().len());
         Ok(self.keep(log))
     }
 

@@ -180,14 +180,25 @@ impl Decoder {
             };
             let whole = text.len();
             let mut at = segment.range.start;
-            while at < segment.range.end && !held.is_full() && self.rows < MAX_ROWS {
+            let mut own = KeptSize::default();
+            // Whether an object is a log is decided by its first lines if they are all rejected. So their number must
+            // not depend on other objects.
+            let may_continue = |held: &KeptSize, own: &KeptSize, outcome: &DecodedSegment| {
+                !held.is_full() || outcome.rows == 0 && !own.is_full()
+            };
+            while at < segment.range.end
+                && self.rows < MAX_ROWS
+                && may_continue(&held, &own, &outcome)
+            {
                 let Self { tile, columns, grammar, .. } = self;
                 at = tile.read(text, at, segment.range.end, *grammar, |line| {
                     is_row(columns, *grammar, line)
                 });
                 let before = (outcome.rejects.len(), outcome.written.len());
                 self.append_tile(text, segment.range.start, key, &mut outcome);
-                held.add(&outcome.rejects[before.0..], &outcome.written[before.1..]);
+                for size in [&mut held, &mut own] {
+                    size.add(&outcome.rejects[before.0..], &outcome.written[before.1..]);
+                }
                 text.truncate(whole);
             }
             if at < segment.range.end {

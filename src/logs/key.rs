@@ -52,6 +52,8 @@ pub struct Key {
     pub name: String,
     /// Whether the path contains a day on which AWS cannot have delivered the object.
     pub is_moved: bool,
+    /// Whether the path has the documented form, with a day on which AWS can have delivered the object.
+    pub is_delivered: bool,
     /// The day that determines the object's shard: the day in the path if the object was moved, otherwise the
     /// partition's day. A shard lists the directories for its own days.
     pub shard_day: NaiveDate,
@@ -217,12 +219,13 @@ impl Key {
         }
         // AWS delivers an object after the end of its window, at most a few hours later.
         let is_near = |day: NaiveDate| day == end_day || day.pred_opt() == Some(end_day);
-        let day = delivered.filter(|day| is_near(*day)).unwrap_or(end_day);
+        let delivered_near = delivered.filter(|day| is_near(*day));
+        let (day, is_delivered) = (delivered_near.unwrap_or(end_day), delivered_near.is_some());
         let is_moved = delivered.is_some_and(|day| !is_near(day))
             || found.days.is_some_and(|(first, last)| day < first || day > last);
         let path_day = found.days.and_then(|(first, _)| first.succ_opt()).or(delivered);
         let shard_day = path_day.filter(|_| is_moved).unwrap_or(day);
-        Ok(Self { is_moved, shard_day, ..Self::of(&object, name, end_day, day) })
+        Ok(Self { is_moved, is_delivered, shard_day, ..Self::of(&object, name, end_day, day) })
     }
 
     /// Parses the name of a log without its path. The name can have any ending.
@@ -242,6 +245,7 @@ impl Key {
             end_day,
             name: name.to_owned(),
             is_moved: false,
+            is_delivered: false,
             shard_day: day,
         }
     }

@@ -155,9 +155,8 @@ impl Compaction<'_> {
             for group in groups {
                 self.check_stop()?;
                 let mut replacement = group.replacement(partition);
-                let refused = self.refused.get(&group.table).filter(|_| !self.revert);
-                if refused.is_some() {
-                    replacement.error = refused.cloned();
+                if let Some(why) = self.refused.get(&group.table) {
+                    replacement.error = Some(why.clone());
                 } else if self.write {
                     match self.replace(&mut log, &group) {
                         Ok(size) => (replacement.done, replacement.new_bytes) = (true, size),

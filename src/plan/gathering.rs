@@ -11,6 +11,8 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use chrono::NaiveDate;
+
 use crate::logs::key::{Directory, Key, Partition, Position, SkipReason, identity};
 use crate::plan::gathering::late::Late;
 use crate::plan::inventory;
@@ -52,6 +54,8 @@ pub struct Gathering<'a> {
     matched: Vec<bool>,
     /// The last directory, with the position that the listing has reached in it.
     place: Option<(String, Option<Position>)>,
+    /// The earliest day of any directory that contains logs of other days.
+    first_moved: Option<NaiveDate>,
     /// The object list that replaces the listing, as the user specified it.
     list: Option<String>,
 }
@@ -186,6 +190,7 @@ impl<'a> Gathering<'a> {
             late: Late::default(),
             matched: vec![false; selection.balancers.len()],
             place: None,
+            first_moved: None,
             list: None,
         }
     }
@@ -334,6 +339,12 @@ impl<'a> Gathering<'a> {
                 });
                 let mut position = Position::of(&partition);
                 let is_late = self.is_late(&key, &position);
+                if parsed.is_moved
+                    && let Some((_, Some(Position { day, .. }))) = &self.place
+                {
+                    let first = self.first_moved.map_or(*day, |first| first.min(*day));
+                    self.first_moved = Some(first);
+                }
                 position.day = parsed.end_day;
                 let object = Object { partition, listed, source: index };
                 Some((position, Item::Object(object), is_late))

@@ -4,7 +4,7 @@
 use std::env;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use aws_config::meta::region::ProvideRegion;
@@ -29,11 +29,21 @@ const UNDATED: Duration = Duration::from_hours(1);
 /// Timeout for resolving credentials. Resolution may take several requests, because roles can be chained.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// After a failed renewal, valid credentials are used without another attempt for this long.
+const PAUSE: Duration = Duration::from_secs(10);
+
 /// Credentials that are resolved on demand, cached, and renewed before they expire.
 pub(super) struct Credentials {
     provider: SharedCredentialsProvider,
     /// Locked while credentials are resolved, so that all requests wait for the same resolution.
-    kept: Mutex<Option<Kept>>,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    kept: Option<Kept>,
+    /// When the last resolution ended, if it failed, and the error.
+    failed: Option<(Instant, String)>,
 }
 
 struct Kept {
@@ -132,9 +142,9 @@ impl Credentials {
             .region(region.clone().unwrap_or(fallback))
             .load()
             .await;
-        let (settings, kept) = (Settings(&config), Mutex::new(None));
+        let settings = Settings(&config);
         let credentials =
-            config.credentials_provider().map(|provider| Arc::new(Self { provider, kept }));
+            config.credentials_provider().map(|provider| Arc::new(Self::of(provider)));
         Found {
             credentials,
             region: region.map(|region| region.to_string()),
@@ -147,21 +157,23 @@ impl Credentials {
         }
     }
 
+    fn of(provider: SharedCredentialsProvider) -> Self {
+        Self { provider, cache: Mutex::default() }
+    }
+
     /// Drops the cached credentials if they were used to sign the request with this `Authorization` header.
     pub(super) async fn forget(&self, authorization: &str) {
-        let mut kept = self.kept.lock().await;
+        let kept = &mut self.cache.lock().await.kept;
         if kept.as_ref().is_some_and(|kept| authorization.contains(&kept.credential.key_id)) {
             *kept = None;
         }
     }
 
-    async fn fetch(&self) -> Result<Kept> {
-        let failed =
-            |why: String| Error::Unauthenticated { path: "AWS".to_owned(), source: why.into() };
+    async fn fetch(&self) -> Result<Kept, String> {
         let found = timeout(PATIENCE, self.provider.provide_credentials()).await;
         let found = found
-            .map_err(|_| failed(format!("no response within {} s", PATIENCE.as_secs())))?
-            .map_err(|error| failed(whole(&error)))?;
+            .map_err(|_| format!("no response within {} s", PATIENCE.as_secs()))?
+            .map_err(|error| whole(&error))?;
         let now = SystemTime::now();
         let life = match found.expiry() {
             Some(expires) => expires.duration_since(now).unwrap_or_default(),
@@ -194,30 +206,94 @@ impl CredentialProvider for Credentials {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
-        let mut kept = self.kept.lock().await;
+        let arrived = Instant::now();
+        let mut cache = self.cache.lock().await;
         let now = SystemTime::now();
-        if let Some(kept) = &*kept
-            && now < kept.renew
-        {
+        if let Some(kept) = cache.kept.as_ref().filter(|kept| now < kept.renew) {
             return Ok(Arc::clone(&kept.credential));
         }
-        match (self.fetch().await, &*kept) {
-            (Ok(fetched), _) => {
-                let credential = Arc::clone(&fetched.credential);
-                *kept = Some(fetched);
-                Ok(credential)
-            }
-            // If the renewal fails, the cached credentials are used until they expire.
-            (Err(_), Some(old)) if old.expires.is_none_or(|expires| now < expires) => {
-                Ok(Arc::clone(&old.credential))
-            }
-            (Err(error), _) => Err(error),
-        }
+        // If a renewal fails, the cached credentials are used until they expire.
+        let is_valid = |kept: &&Kept| kept.expires.is_none_or(|expires| now < expires);
+        let valid = cache.kept.as_ref().filter(is_valid).map(|kept| Arc::clone(&kept.credential));
+        let error = match &cache.failed {
+            // This request waited for the failed resolution.
+            Some((ended, error)) if *ended > arrived => error.clone(),
+            Some((ended, error)) if valid.is_some() && ended.elapsed() < PAUSE => error.clone(),
+            _ => match self.fetch().await {
+                Ok(fetched) => {
+                    let credential = Arc::clone(&fetched.credential);
+                    *cache = Cache { kept: Some(fetched), failed: None };
+                    return Ok(credential);
+                }
+                Err(error) => {
+                    cache.failed = Some((Instant::now(), error.clone()));
+                    error
+                }
+            },
+        };
+        valid.ok_or_else(|| Error::Unauthenticated { path: "AWS".to_owned(), source: error.into() })
     }
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credentials")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use aws_credential_types::provider::error::CredentialsError;
+    use aws_credential_types::provider::future;
+    use futures::future::join_all;
+
+    use super::*;
+
+    /// A provider that is down. Counts its calls.
+    #[derive(Debug, Default)]
+    struct Down(Arc<AtomicUsize>);
+
+    impl ProvideCredentials for Down {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            future::ProvideCredentials::new(async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Err(CredentialsError::not_loaded("the provider is down"))
+            })
+        }
+    }
+
+    #[test]
+    fn concurrent_requests_share_a_failed_renewal() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let provider = SharedCredentialsProvider::new(Down(Arc::clone(&calls)));
+        let credentials = Credentials::of(provider);
+        // Returns the number of requests that get credentials, and the number of calls.
+        let request = async || {
+            let before = calls.load(Ordering::Relaxed);
+            let results = join_all((0..50).map(|_| credentials.get_credential())).await;
+            let found = results.iter().filter(|result| result.is_ok()).count();
+            (found, calls.load(Ordering::Relaxed) - before)
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            assert_eq!([request().await, request().await], [(0, 1), (0, 1)]);
+            let now = SystemTime::now();
+            let credential = AwsCredential {
+                key_id: "key".to_owned(),
+                secret_key: "secret".to_owned(),
+                token: None,
+            };
+            let expires = Some(now + Duration::from_hours(1));
+            let kept = Kept { credential: Arc::new(credential), renew: now, expires };
+            *credentials.cache.lock().await = Cache { kept: Some(kept), failed: None };
+            // The second time, no renewal is attempted, because one has just failed.
+            assert_eq!([request().await, request().await], [(50, 1), (50, 0)]);
+        });
     }
 }

@@ -13,6 +13,7 @@ use object_store::Error;
 use crate::store::StoreError;
 use crate::store::explain::describe;
 use crate::store::lister::{Entry, RankOf};
+use crate::store::listing_page::MAX_SIZE;
 use crate::store::open;
 
 /// A substring that the name of every load balancer log contains.
@@ -140,6 +141,12 @@ impl Walk {
         if !metadata.is_file() {
             if is_log {
                 self.fail(unread(&path, "is not a regular file"));
+            }
+            return;
+        }
+        if metadata.len() >= MAX_SIZE {
+            if is_log {
+                self.fail(unread(&path, "is too large"));
             }
             return;
         }

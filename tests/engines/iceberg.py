@@ -137,7 +137,7 @@ def compare_all(readers, places):
                 print(f"{reader.name}: SKIPPED, {reason}", flush=True)
                 readers.remove(reader)
                 break
-            except (RuntimeError, iceberg_engines.TrinoError) as error:
+            except (RuntimeError, trino.TrinoError) as error:
                 check(f"{reader.name}: {table}", False, error)
             wrong = [
                 f"{name}: {found.columns.get(name)} instead of {value}"

@@ -13,8 +13,7 @@ import tempfile
 import checksums
 import matrix_engines
 import trino
-from iceberg_readers import Skipped, some_of
-from trino import TrinoError
+from iceberg_readers import OUTSIDE, Skipped, some_of
 
 # Iceberg 1.7.1 does not support Spark 3.5.4 and later; see docs/engines.md.
 SPARKS = [

@@ -99,7 +99,7 @@ def measure(arguments, scratch, server):
         "cost": table(
             ["read", "bytes", ""],
             [f"AWS's table: all objects of the day, gzip ({every:,} requests)", f"{delivered:,}", ""],
-            [f"this table: the columns `elb`, `time` and `sent_bytes` of the day", f"{ours.columns:,}",
+            ["this table: the columns `elb`, `time` and `sent_bytes` of the day", f"{ours.columns:,}",
              f"{delivered / ours.columns:.0f} times less"],
             ["this table: one hour of one load balancer, in Trino", f"{ours.trino_bytes:,}",
              f"{delivered / ours.trino_bytes:.0f} times less"],

@@ -463,7 +463,7 @@ class Sheet:
     def show(self, engine, dataset, query, problem):
         """Minimizes a failing query and prints it."""
         attempts = ATTEMPTS
-        reduced, found = True, problem
+        reduced = True
         while reduced and attempts > 0:
             reduced = False
             for each in smaller(query):
@@ -471,7 +471,7 @@ class Sheet:
                 # An error does not count as reproducing a wrong result.
                 differs = self.problem(engine, each)
                 if differs and is_error(differs) == is_error(problem):
-                    query, found, reduced = each, differs, True
+                    query, reduced = each, True
                     break
                 if attempts <= 0:
                     break

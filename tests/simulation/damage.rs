@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
 use crate::simulation::random::Random;
-use crate::simulation::store::{Fault, Rates};
+use crate::simulation::store::{Crash, Fault, Rates};
 use crate::simulation::{
     DAYS, PROGRAMS, World, convert, expect_faults, ignore_faults, objects, put,
 };
@@ -504,8 +505,27 @@ impl History {
         orphans.len()
     }
 
-    /// Repairs the dataset. Returns the partitions that cannot be repaired.
+    /// Repairs the dataset, sometimes after an attempt that was killed. Returns the partitions that cannot be repaired.
     fn repair(&mut self) -> Vec<String> {
+        if self.random.hits(500) {
+            let kill = [Fault::CrashBefore, Fault::CrashAfter][self.random.below(2) as usize];
+            let mut state = self.world.scheduler.state();
+            state.fail_at = Some((state.calls + 1 + self.random.below(60), kill));
+            drop(state);
+            // If the repair needs fewer calls, it is not killed.
+            let repaired = catch_unwind(AssertUnwindSafe(|| self.repair_once()));
+            self.world.scheduler.state().fail_at = None;
+            if let Err(panic) = repaired {
+                if !panic.is::<Crash>() {
+                    resume_unwind(panic);
+                }
+                self.count("killed repair");
+            }
+        }
+        self.repair_once()
+    }
+
+    fn repair_once(&mut self) -> Vec<String> {
         self.runs += 1;
         let run = format!("repair-{}", self.runs);
         let dataset = self.world.dataset(0, run, &Arc::default()).unwrap();
@@ -626,9 +646,10 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
 }
 
 /// Minimum number of occurrences of each kind of fault and damage, for the default number of seeds.
-const AT_LEAST: [(&str, u64); 7] = [
+const AT_LEAST: [(&str, u64); 8] = [
     ("error before a call", 5),
     ("error after a call", 5),
+    ("killed repair", 5),
     ("lost originals", 2),
     ("orphan originals", 2),
     ("partition blocked", 15),

@@ -35,8 +35,10 @@ use alb2parquet::internals::redact::Redaction;
 use alb2parquet::internals::store::{Bucket, Patience, Writing};
 use futures::executor::block_on;
 use futures::{FutureExt as _, StreamExt as _};
+use iceberg::io::FileIO;
 use iceberg::spec::{
-    FormatVersion, Manifest, ManifestList, ManifestStatus, TableMetadata, TableMetadataBuilder,
+    FormatVersion, Manifest, ManifestContentType, ManifestFile, ManifestList, ManifestListWriter,
+    ManifestStatus, TableMetadata, TableMetadataBuilder,
 };
 use object_store::path::Path;
 use object_store::{ObjectStore as _, ObjectStoreExt as _};
@@ -145,9 +147,21 @@ impl World {
         add_missing: bool,
     ) -> anyhow::Result<Publication> {
         let dead = Arc::default();
-        let dataset = self.dataset(actor, run, &dead)?;
-        let files = self.files(actor, &dead);
-        let catalog = PointerCatalog::new(SimPointers(self.store(actor, false, &dead)), &files);
+        let pointers = SimPointers(self.store(actor, false, &dead));
+        self.publish_to(pointers, actor, run, add_missing, &dead)
+    }
+
+    fn publish_to(
+        &self,
+        pointers: impl Pointers,
+        actor: usize,
+        run: String,
+        add_missing: bool,
+        dead: &Arc<AtomicBool>,
+    ) -> anyhow::Result<Publication> {
+        let dataset = self.dataset(actor, run, dead)?;
+        let files = self.files(actor, dead);
+        let catalog = PointerCatalog::new(pointers, &files);
         let publisher = Publisher {
             dataset: &dataset,
             root: ROOT,
@@ -166,11 +180,11 @@ impl World {
     }
 
     /// Returns the tables that must not contain compacted files, with the reasons.
-    fn refused(&self) -> BTreeMap<String, String> {
+    fn refused(&self, revert: bool) -> BTreeMap<String, String> {
         let dead = Arc::default();
         let files = self.files(0, &dead);
         let catalog = PointerCatalog::new(SimPointers(self.store(0, false, &dead)), &files);
-        without_compaction(&catalog).unwrap()
+        without_compaction(&catalog, &files, revert).unwrap()
     }
 
     /// Adds a claim with one data file to a partition. A third of the runs write files as an older version would, which
@@ -274,7 +288,8 @@ impl World {
         let list = get(snapshot.manifest_list());
         let list = ManifestList::parse_with_version(&list, FormatVersion::V2).unwrap();
         let mut files = Vec::new();
-        for manifest in list.entries() {
+        let is_data = |manifest: &&ManifestFile| manifest.content == ManifestContentType::Data;
+        for manifest in list.entries().iter().filter(is_data) {
             for entry in Manifest::parse_avro(&get(&manifest.manifest_path)).unwrap().entries() {
                 if entry.status != ManifestStatus::Deleted {
                     files.push(entry.file_path().strip_prefix("sim://lake/").unwrap().to_owned());
@@ -792,9 +807,10 @@ fn a_table_whose_snapshots_delete_files_gets_no_compacted_files() {
         change(&world, |metadata| metadata.set_properties(properties.into()).unwrap());
     };
     // A compaction refuses such a table before it writes.
-    assert_eq!(world.refused(), BTreeMap::new());
+    assert_eq!(world.refused(false), BTreeMap::new());
     set("true");
-    let refused = world.refused();
+    assert_eq!(world.refused(true), BTreeMap::new());
+    let refused = world.refused(false);
     let replacements = world.compact_with(0, "refused".to_owned(), false, &refused).unwrap();
     assert_eq!(replacements.len(), 1);
     assert!(!replacements[0].done && replacements[0].error.as_ref() == refused.values().next());
@@ -828,6 +844,95 @@ fn a_table_whose_snapshots_delete_files_gets_no_compacted_files() {
     world.compact(0, "reversion".to_owned(), true).unwrap();
     assert_eq!(failure("after the reversion"), None);
     assert_eq!(world.published(), before);
+}
+
+/// A catalog in which something else has the name of the table, such as a view.
+struct Occupied;
+
+impl Pointers for Occupied {
+    fn get(&self, _: &str) -> Result<Option<Pointer>, IcebergError> {
+        Ok(None)
+    }
+
+    fn insert(&self, _: &str, _: &TableMetadata, _: &str) -> Result<Committed, IcebergError> {
+        Ok(Committed::Conflict)
+    }
+
+    fn swap(
+        &self,
+        _: &str,
+        _: &Pointer,
+        _: &TableMetadata,
+        _: &str,
+    ) -> Result<Committed, IcebergError> {
+        unreachable!("the table does not exist")
+    }
+}
+
+#[test]
+fn a_name_that_is_taken_is_an_error() {
+    let world = with_three_files();
+    let published = world.publish_to(Occupied, 0, "run".to_owned(), false, &Arc::default());
+    let error = published.unwrap_err().to_string();
+    assert!(error.contains(TABLE_OF_CHECKS), "{error}");
+}
+
+/// Row-level deletes refer to the files that contain the rows.
+#[test]
+fn files_of_a_table_with_deleted_rows_are_not_replaced() {
+    for is_compacted in [false, true] {
+        let world = with_three_files();
+        if is_compacted {
+            world.compact(0, "first".to_owned(), false).unwrap();
+        }
+        world.publish(0, "publication".to_owned()).unwrap();
+        let before = world.published();
+        delete_rows(&world);
+        // A compaction or its reversion refuses such a table before it writes.
+        let refused = world.refused(is_compacted);
+        let replacements =
+            world.compact_with(0, "refused".to_owned(), is_compacted, &refused).unwrap();
+        let [replacement] = &replacements[..] else { panic!("{replacements:?}") };
+        assert!(!replacement.done && replacement.error.as_ref() == refused.values().next());
+        // Another program can delete rows during the compaction.
+        world.compact(0, "second".to_owned(), is_compacted).unwrap();
+        world.convert(0, "e".to_owned(), &partition(1)).unwrap();
+        let publication = world.publish(0, "later".to_owned()).unwrap();
+        let [failure, held] = &publication.tables[0].failures[..] else {
+            panic!("{publication:?}")
+        };
+        assert!(failure.contains("contains row-level deletes"), "{failure}");
+        assert!(held.starts_with(&format!("not changed: {}: ", partition(0))), "{held}");
+        let mut published = world.published();
+        published.retain(|file| !file.contains("day=25"));
+        assert_eq!((published, world.published().len()), (before.clone(), before.len() + 1));
+    }
+}
+
+/// Adds a manifest of delete files to the current snapshot, as another program would.
+fn delete_rows(world: &World) {
+    let state = world.scheduler.state();
+    let location = read(&state.dataset, &path_of(TABLE_OF_CHECKS)).unwrap();
+    let path = |url: &str| Path::from(url.strip_prefix(ROOT).unwrap());
+    let table: TableMetadata =
+        serde_json::from_str(&read(&state.dataset, &path(&location)).unwrap()).unwrap();
+    let snapshot = table.current_snapshot().unwrap();
+    let list = path(snapshot.manifest_list());
+    let bytes = async { state.dataset.get(&list).await.unwrap().bytes().await.unwrap() };
+    let bytes = bytes.now_or_never().unwrap();
+    let manifests = ManifestList::parse_with_version(&bytes, FormatVersion::V2).unwrap();
+    let mut manifests: Vec<_> = manifests.consume_entries().into_iter().collect();
+    let mut deletes = manifests[0].clone();
+    deletes.content = ManifestContentType::Deletes;
+    manifests.push(deletes);
+    let io = FileIO::new_with_memory();
+    let output = io.new_output("memory:/list").unwrap();
+    let (id, sequence) = (snapshot.snapshot_id(), snapshot.sequence_number());
+    let mut writer = ManifestListWriter::v2(block_on(output.writer()).unwrap(), id, None, sequence);
+    writer.add_manifests(manifests.into_iter()).unwrap();
+    block_on(writer.close()).unwrap();
+    let bytes = block_on(io.new_input("memory:/list").unwrap().read()).unwrap();
+    state.dataset.put(&list, bytes.into()).now_or_never().unwrap().unwrap();
 }
 
 /// Changes the metadata of the table, as another program would.

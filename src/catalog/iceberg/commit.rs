@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::catalog::iceberg::claimed_files::{Claimed, Contents, DataFiles, Fingerprint};
 use crate::catalog::iceberg::compacted::{
-    compacted_inputs, is_collected, table_of, unsafe_collection,
+    compacted_inputs, deleted_rows, is_collected, table_of, unsafe_collection,
 };
 use crate::catalog::iceberg::definition::{Definition, mapping, values};
 use crate::catalog::iceberg::manifests::{self, NewSnapshot};
@@ -118,8 +118,13 @@ impl<'a> Attempt<'a> {
                 published.added_rows = wanted.values().map(|claimed| claimed.rows).sum();
                 return Ok(Step::Finished);
             }
-            published.created |= catalog.create(name, &self.create()?)? == Committed::Changed;
-            return Ok(Step::Created);
+            return Ok(match catalog.create(name, &self.create()?)? {
+                Committed::Changed => {
+                    published.created = true;
+                    Step::Created
+                }
+                Committed::Conflict => Step::Conflict,
+            });
         };
         let table = &loaded.metadata;
         if let Some((id, difference)) = self.unknown.take()
@@ -254,7 +259,23 @@ impl<'a> Attempt<'a> {
             plan.exclude(partition, |key| self.partition(key));
         }
         self.check_collection(table, &mut plan);
+        self.check_deletes(&mut plan);
         Ok(plan)
+    }
+
+    /// Replaces no files of a table with row-level deletes by others with the same rows, and reports such a table.
+    fn check_deletes(&self, plan: &mut Plan) {
+        if plan.indivisible.is_empty() || !manifests::delete_rows(&plan.state.manifests) {
+            return;
+        }
+        plan.failures.push(deleted_rows(&self.definition.name));
+        for partition in plan.indivisible.clone() {
+            plan.failures.push(format!(
+                "not changed: {partition}: its compaction and its new files are not published while the table contains \
+                 row-level deletes"
+            ));
+            plan.exclude(&partition, |key| self.partition(key));
+        }
     }
 
     /// Adds no compacted files to a table whose properties allow engines to delete the files that they replace, and

@@ -62,6 +62,11 @@ pub(super) fn has_data(manifest: &ManifestFile) -> bool {
     manifest.content == ManifestContentType::Data
 }
 
+/// Returns whether a snapshot contains row-level deletes (<https://iceberg.apache.org/spec/#row-level-deletes>).
+pub(super) fn delete_rows(manifests: &[ManifestFile]) -> bool {
+    manifests.iter().any(|manifest| !has_data(manifest) && is_live(manifest))
+}
+
 /// Returns whether a manifest lists files that are part of the table.
 pub(super) fn is_live(manifest: &ManifestFile) -> bool {
     manifest.has_added_files() || manifest.has_existing_files()

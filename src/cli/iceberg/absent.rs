@@ -45,6 +45,7 @@ pub(in crate::cli) fn check(_tables: &Tables, _network: &Network) -> anyhow::Res
 pub(in crate::cli) fn check_compaction(
     _tables: &Tables,
     _network: &Network,
+    _revert: bool,
 ) -> anyhow::Result<BTreeMap<String, String>> {
     Err(NotBuilt.into())
 }

@@ -34,15 +34,16 @@ pub(in crate::cli) fn check(tables: &Tables, network: &Network) -> anyhow::Resul
     Ok(())
 }
 
-/// Checks before a compaction that the catalog answers, and that the locations of the tables are unambiguous. Returns the
-/// tables that must not contain compacted files, with the reasons.
+/// Checks before a compaction or its reversion that the catalog answers, and that the locations of the tables are
+/// unambiguous. Returns the tables that cannot be changed in this way, with the reasons.
 pub(in crate::cli) fn check_compaction(
     tables: &Tables,
     network: &Network,
+    revert: bool,
 ) -> anyhow::Result<BTreeMap<String, String>> {
     locations(tables)?;
     let files = Files::new(network, "");
-    Ok(without_compaction(&*open(tables, &files, network)?)?)
+    Ok(without_compaction(&*open(tables, &files, network)?, &files, revert)?)
 }
 
 /// Publishes a dataset as Iceberg tables.

@@ -215,8 +215,9 @@ impl Log {
         Ok((log, numbers))
     }
 
-    /// Moves a partition's log files to a directory below `_alb2parquet/broken`. The last entry is moved first, so an
-    /// interrupted move leaves a valid prefix of the log.
+    /// Moves a partition's log files to a directory below `_alb2parquet/broken`. The first entry is moved first, and each
+    /// entry before its markers. An interrupted move therefore leaves a broken log, which no run changes, and a removal
+    /// remains longer than the claims before it.
     ///
     /// # Errors
     ///
@@ -224,11 +225,12 @@ impl Log {
     pub fn move_broken(dataset: &Dataset, partition: &Partition) -> Result<(), DatasetError> {
         let (target, own) = (dataset.target(), directory(partition));
         let mut files = target.list(&own)?;
-        let number = |key: &str| {
+        let place = |key: &str| {
             let name = key.rsplit('/').next().unwrap_or_default();
-            name.split('.').next().and_then(|number| number.parse::<usize>().ok())
+            let (number, kind) = name.split_once('.').unwrap_or_default();
+            (number.parse::<usize>().ok(), kind != CLAIM)
         };
-        files.sort_by_key(|stored| std::cmp::Reverse(number(&stored.key)));
+        files.sort_by_key(|stored| place(&stored.key));
         for stored in files {
             if let Some(bytes) = target.get(&stored.key)? {
                 let below = stored.key.strip_prefix(CLAIMS).unwrap_or_default();
@@ -309,6 +311,18 @@ impl Log {
     /// Returns an entry by its number.
     pub fn entry(&self, number: usize) -> &Entry {
         &self.entries[number - 1]
+    }
+
+    /// Adds the entries that only `newer` contains, and the states of entries that were open. `newer` is the same log,
+    /// read at another time.
+    pub fn update(&mut self, newer: Self) {
+        let known = self.entries.len();
+        for (entry, newer) in self.entries.iter_mut().zip(&newer.entries) {
+            if entry.state == State::Open {
+                entry.state.clone_from(&newer.state);
+            }
+        }
+        self.entries.extend(newer.entries.into_iter().skip(known));
     }
 
     /// Sets the state of an entry.

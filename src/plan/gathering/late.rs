@@ -159,7 +159,8 @@ impl Gathering<'_> {
         Ok(again)
     }
 
-    /// Returns the selection of the directories that can contain objects of the given end days.
+    /// Returns the selection of the directories that can contain objects of the given end days, including objects that
+    /// were moved to directories of earlier days.
     fn narrowed(&self, days: &[&Position]) -> Selection {
         let mut selection = self.selection.clone();
         let unique = |part: fn(&Position) -> &String| {
@@ -170,6 +171,7 @@ impl Gathering<'_> {
         selection.regions = unique(|position| &position.region);
         let (first, last) =
             (days.iter().map(|position| position.day).min(), days.iter().map(|p| p.day).max());
+        let first = first.into_iter().chain(self.first_moved).min();
         let last = last.map(|last| last.succ_opt().unwrap_or(NaiveDate::MAX));
         selection.from = selection.from.max(first);
         selection.to = [selection.to, last].into_iter().flatten().min();
