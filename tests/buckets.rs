@@ -213,7 +213,7 @@ pub(crate) fn world_of_days() -> (World, String) {
 #[allow(clippy::print_stdout)] // the table of faults
 fn failed_requests_lose_no_rows() {
     let (world, logs) = world_of_days();
-    let faults: [(&str, Fault, Choice); 13] = [
+    let faults: [(&str, Fault, Choice); 14] = [
         ("20 ms later", Fault::Delay(Duration::from_millis(20)), Box::new(every(1))),
         ("503 SlowDown", Fault::Answer(503, "SlowDown"), Box::new(every(11))),
         ("500 InternalError", Fault::Answer(500, "InternalError"), Box::new(every(11))),
@@ -222,6 +222,12 @@ fn failed_requests_lose_no_rows() {
         ("reset before", Fault::Refuse, Box::new(every(11))),
         ("reset after it took effect", Fault::Reset, Box::new(every(11))),
         ("refusal cut in the middle", Fault::CutRefusal, Box::new(every(1))),
+        ("answer to a write cut", Fault::Cut(1), {
+            let seen = AtomicUsize::new(0);
+            Box::new(move |request, _| {
+                request.is_write() && seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(5)
+            })
+        }),
         ("body cut after 100 bytes", Fault::Cut(100), Box::new(first_reads(7))),
         ("body that stalls", Fault::Stall(100), Box::new(first_reads(3))),
         ("a wrong byte in an object", Fault::Flip(100), Box::new(first_reads(7))),

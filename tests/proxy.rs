@@ -63,6 +63,11 @@ impl RequestInfo {
         self.method == Method::GET && self.path.contains(part)
     }
 
+    /// Returns whether the request can write.
+    pub(crate) fn is_write(&self) -> bool {
+        [Method::POST, Method::PUT].contains(&self.method)
+    }
+
     /// Returns whether the request is signed with an access key.
     pub(crate) fn is_signed_with(&self, key_id: &str) -> bool {
         self.authorization.contains(key_id)

@@ -43,6 +43,8 @@ struct Recent {
     ahead: BTreeMap<Partition, Log>,
     /// Objects in the most recently used partitions.
     held: BTreeMap<Partition, Arc<Held>>,
+    /// Which of these partitions have no files without a claim.
+    accounted: BTreeSet<Partition>,
 }
 
 /// Result of claiming a batch.
@@ -134,13 +136,14 @@ impl<'a> Ledger<'a> {
         // Planning proceeds day by day and needs only the current day and the adjacent days, so earlier days can be
         // dropped.
         let first = partition.day.checked_sub_days(Days::new(2)).unwrap_or(partition.day);
-        let mut recent = lock(&self.recent);
-        recent.held.retain(|other, _| {
+        let Recent { held: recent, accounted, .. } = &mut *lock(&self.recent);
+        recent.retain(|other, _| {
             other.account == partition.account
                 && other.region == partition.region
                 && other.day >= first
         });
-        recent.held.insert(partition.clone(), Arc::clone(&held));
+        accounted.retain(|other| recent.contains_key(other));
+        recent.insert(partition.clone(), Arc::clone(&held));
         Ok(held)
     }
 
@@ -150,6 +153,16 @@ impl<'a> Ledger<'a> {
     ///
     /// Fails like [`Self::held`], and when no claim accounts for a data file.
     pub fn accounted(&self, partition: &Partition) -> Result<Arc<Held>, DatasetError> {
+        if lock(&self.recent).accounted.contains(partition) {
+            return self.held(partition);
+        }
+        let held = self.account(partition)?;
+        lock(&self.recent).accounted.insert(partition.clone());
+        Ok(held)
+    }
+
+    /// Reads a partition's objects and checks that claims account for all of its data files.
+    fn account(&self, partition: &Partition) -> Result<Arc<Held>, DatasetError> {
         let files = if self.lists_each {
             Arc::new(DataFiles::of(self.dataset, partition)?)
         } else {

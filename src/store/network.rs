@@ -176,8 +176,8 @@ impl HttpService for Observed {
             self.network.limiter.throttle(&self.bucket);
         }
         let response = match answer {
-            Ok(response) if response.status().is_success() && page_of.is_some() => {
-                Ok(read_page(response, &page_of.unwrap_or_default()).await)
+            Ok(response) if response.status().is_success() && !is_read => {
+                Ok(read_answer(response, page_of.as_ref()).await)
             }
             Ok(response) if is_refusal(response.status()) => Ok(read_refusal(response).await),
             // A retry cannot succeed. `object_store` retries connection errors, but not this kind of error.
@@ -313,12 +313,14 @@ async fn read_refusal(response: HttpResponse) -> HttpResponse {
     HttpResponse::from_parts(parts, body.into())
 }
 
-/// Reads a page of a listing. A truncated page is converted to a server error, so that the request is retried.
-async fn read_page(response: HttpResponse, uri: &Uri) -> HttpResponse {
+/// Reads the response to any request except the read of an object. `page_of` is the URI of a listing. A truncated
+/// response is converted to a server error, so that the request is retried like one whose response is lost.
+async fn read_answer(response: HttpResponse, page_of: Option<&Uri>) -> HttpResponse {
     let (parts, body) = response.into_parts();
-    match body.bytes().await {
-        Ok(body) => listing_page::read(parts, &body, uri),
-        Err(error) => unavailable(error.to_string()),
+    match (body.bytes().await, page_of) {
+        (Ok(body), Some(uri)) => listing_page::read(parts, &body, uri),
+        (Ok(body), None) => HttpResponse::from_parts(parts, body.into()),
+        (Err(error), _) => unavailable(error.to_string()),
     }
 }
 
