@@ -179,6 +179,9 @@ fn batches_from_stdin_cannot_be_sharded() {
     run_command(program(&args).stdin(Stdio::null())).expect(3).says(&["only once"]);
 }
 
+/// Names and values of environment variables.
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
 /// Each job definition in docs/scale.md contains a command that converts one shard. The test replaces the URLs with
 /// paths.
 #[test]
@@ -193,13 +196,13 @@ fn the_documented_job_definitions_work() {
     let definition: Value = serde_json::from_str(&block("job definition")).unwrap();
     let job = block("indexed job");
     let flow = job.lines().find_map(|line| line.trim().strip_prefix("command: ")).unwrap();
-    let tasks = |line: &str| job.lines().any(|found| found.trim() == line);
-    assert!(tasks("completions: 64") && tasks("completionMode: Indexed"));
+    let has = |line: &str| job.lines().any(|found| found.trim() == line);
+    assert!(has("completions: 64") && has("completionMode: Indexed"));
     // On AWS Batch, the entry point of the image precedes the command. On Kubernetes, the command replaces it.
     assert!(
         include_str!("../Dockerfile").ends_with("ENTRYPOINT [\"/usr/local/bin/alb2parquet\"]\n")
     );
-    let variables: [(Value, &[&str], &[(&str, &str)]); 3] = [
+    let tasks: [(Value, &[&str], Variables); 3] = [
         (
             definition["containerProperties"]["command"].clone(),
             &[],
@@ -212,7 +215,7 @@ fn the_documented_job_definitions_work() {
         ),
         (serde_json::from_str(flow).unwrap(), &["alb2parquet"], &[("JOB_COMPLETION_INDEX", "0")]),
     ];
-    for (command, program_name, variables) in variables {
+    for (command, program_name, variables) in tasks {
         let world = world();
         let [_, all] = arrays(&world);
         let here = |word: &Value| {
