@@ -170,14 +170,18 @@ impl HttpService for Observed {
         let authorization = request.headers().get(AUTHORIZATION).cloned();
         let open = traffic.waits.open(&self.bucket);
         let page_of = listing_page::is_wanted(request.extensions()).then(|| request.uri().clone());
+        let is_post = *request.method() == Method::POST;
         let is_read = *request.method() == Method::GET && page_of.is_none();
         let answer = self.client.execute(request).await;
         if is_read && is_throttled(&answer) {
             self.network.limiter.throttle(&self.bucket);
         }
         let response = match answer {
-            Ok(response) if response.status().is_success() && !is_read => {
-                Ok(read_answer(response, page_of.as_ref()).await)
+            Ok(response) if response.status().is_success() && page_of.is_some() => {
+                Ok(read_page(response, &page_of.unwrap_or_default()).await)
+            }
+            Ok(response) if response.status().is_success() && is_post => {
+                read_answer(response).await
             }
             Ok(response) if is_refusal(response.status()) => Ok(read_refusal(response).await),
             // A retry cannot succeed. `object_store` retries connection errors, but not this kind of error.
@@ -313,14 +317,23 @@ async fn read_refusal(response: HttpResponse) -> HttpResponse {
     HttpResponse::from_parts(parts, body.into())
 }
 
-/// Reads the response to any request except the read of an object. `page_of` is the URI of a listing. A truncated
-/// response is converted to a server error, so that the request is retried like one whose response is lost.
-async fn read_answer(response: HttpResponse, page_of: Option<&Uri>) -> HttpResponse {
+/// Reads a page of a listing. A truncated page is converted to a server error, so that the request is retried.
+async fn read_page(response: HttpResponse, uri: &Uri) -> HttpResponse {
     let (parts, body) = response.into_parts();
-    match (body.bytes().await, page_of) {
-        (Ok(body), Some(uri)) => listing_page::read(parts, &body, uri),
-        (Ok(body), None) => HttpResponse::from_parts(parts, body.into()),
-        (Err(error), _) => unavailable(error.to_string()),
+    match body.bytes().await {
+        Ok(body) => listing_page::read(parts, &body, uri),
+        Err(error) => unavailable(error.to_string()),
+    }
+}
+
+/// Reads the response to a POST, such as the ID of a new upload. A truncated response is converted to a server error, so
+/// that the request is retried like one whose response is lost. A response that is too large is an error.
+async fn read_answer(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+    let (parts, body) = response.into_parts();
+    match body.bytes().await {
+        Ok(body) => Ok(HttpResponse::from_parts(parts, body.into())),
+        Err(error) if error.kind() == HttpErrorKind::Decode => Err(error),
+        Err(error) => Ok(unavailable(error.to_string())),
     }
 }
 
