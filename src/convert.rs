@@ -255,7 +255,7 @@ impl Conversion<'_> {
             State::Stuck(reason) => Failure::new(claim, reason).with_remedy(Remedy::Remove),
             _ => Failure::new(
                 claim,
-                "another run claimed these objects, and was killed before it published them; the next run converts them",
+                "another run claimed its objects but did not publish them, so it was aborted; the next run converts them",
             ),
         }));
         tally.objects.not_processed = not_processed;

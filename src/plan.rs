@@ -256,7 +256,7 @@ impl Before {
             return match unknown.find(|(day, _)| may_be_on(object, *day)) {
                 Some((_, Failure { object: partition, error, remedy })) => {
                     let error = format!(
-                        "may already be in the partition {partition}, whose claims cannot be used: {error}"
+                        "may already be in the partition {partition}, whose claims are lost or damaged: {error}"
                     );
                     let failure = Failure::new(object.listed.key(), error);
                     Verdict::Wrong(Failure { remedy: *remedy, ..failure })
@@ -288,8 +288,8 @@ impl Before {
 
 /// Returns whether a copy of an object can be in the partition of an adjacent day.
 ///
-/// AWS delivers an object once. If it has a documented path with the day of its end time, it has no other copy with a
-/// documented path, and all others belong to the same day.
+/// AWS delivers each object only once. If an object has a documented path with the day of its end time, any other copy
+/// belongs to the same day. Otherwise, it may have been delivered, and converted, on the day after its end time.
 fn may_be_on(object: &Object, day: NaiveDate) -> bool {
     Key::parse(&object.listed.key()).is_ok_and(|key| {
         key.end_day == day || key.end_day.succ_opt() == Some(day) && !key.is_delivered

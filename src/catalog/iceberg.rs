@@ -215,8 +215,8 @@ impl Publication {
     }
 }
 
-/// Returns the existing tables whose files must not be compacted or, if `revert` is set, in which no compaction may be
-/// reverted, with the reasons.
+/// Returns the tables that must not be compacted, with the reasons. If `revert` is set, returns those whose compactions
+/// must not be reverted.
 ///
 /// # Errors
 ///

@@ -43,7 +43,7 @@ struct Recent {
     ahead: BTreeMap<Partition, Log>,
     /// Objects in the most recently used partitions.
     held: BTreeMap<Partition, Arc<Held>>,
-    /// Which of these partitions have no files without a claim.
+    /// Partitions in `held` whose data files all have a claim.
     accounted: BTreeSet<Partition>,
 }
 
@@ -281,8 +281,8 @@ impl<'a> Ledger<'a> {
         Ok(broken)
     }
 
-    /// Finishes the entries that other runs have added since the logs were read. Returns the names of those that cannot be
-    /// applied, and whether they were aborted.
+    /// Finishes the open entries of other runs, such as those that were added since the logs were read. Returns the names
+    /// of those that were aborted or cannot be applied, with their states.
     ///
     /// # Errors
     ///

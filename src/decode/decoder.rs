@@ -181,8 +181,8 @@ impl Decoder {
             let whole = text.len();
             let mut at = segment.range.start;
             let mut own = KeptSize::default();
-            // Whether an object is a log is decided by its first lines if they are all rejected. So their number must
-            // not depend on other objects.
+            // An object is refused only if all of its first lines are rejected, so their number must not depend on other
+            // objects.
             let may_continue = |held: &KeptSize, own: &KeptSize, outcome: &DecodedSegment| {
                 !held.is_full() || outcome.rows == 0 && !own.is_full()
             };

@@ -327,7 +327,7 @@ async fn read_page(response: HttpResponse, uri: &Uri) -> HttpResponse {
 }
 
 /// Reads the response to a POST, such as the ID of a new upload. A truncated response is converted to a server error, so
-/// that the request is retried like one whose response is lost. A response that is too large is an error.
+/// that the request is retried as if the response had been lost. A response that is too large is an error.
 async fn read_answer(response: HttpResponse) -> Result<HttpResponse, HttpError> {
     let (parts, body) = response.into_parts();
     match body.bytes().await {

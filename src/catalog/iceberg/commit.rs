@@ -263,7 +263,7 @@ impl<'a> Attempt<'a> {
         Ok(plan)
     }
 
-    /// Replaces no files of a table with row-level deletes by others with the same rows, and reports such a table.
+    /// Excludes compactions from the plan if the table has row-level deletes, and reports them.
     fn check_deletes(&self, plan: &mut Plan) {
         if plan.indivisible.is_empty() || !manifests::delete_rows(&plan.state.manifests) {
             return;

@@ -30,8 +30,8 @@ pub(super) fn is_collected(table: &TableMetadata) -> bool {
     table.properties().get(GC_ENABLED).is_none_or(|value| value != "false")
 }
 
-/// Returns why no files of a table with row-level deletes may be replaced by others with the same rows. A delete refers
-/// to a file, or to files that were added before it.
+/// Returns the error for a table with row-level deletes, whose files must not be replaced. A delete applies to a specific
+/// file, or to files that were added before it.
 pub(super) fn deleted_rows(table: &str) -> String {
     format!(
         "table {table} contains row-level deletes (from DELETE, UPDATE or MERGE), which would not apply to files that \

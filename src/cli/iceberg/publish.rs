@@ -34,7 +34,7 @@ pub(in crate::cli) fn check(tables: &Tables, network: &Network) -> anyhow::Resul
     Ok(())
 }
 
-/// Checks before a compaction or its reversion that the catalog answers, and that the locations of the tables are
+/// Checks, before `compact` or `compact --revert`, that the catalog answers, and that the locations of the tables are
 /// unambiguous. Returns the tables that cannot be changed in this way, with the reasons.
 pub(in crate::cli) fn check_compaction(
     tables: &Tables,

@@ -216,8 +216,8 @@ impl Log {
     }
 
     /// Moves a partition's log files to a directory below `_alb2parquet/broken`. The first entry is moved first, and each
-    /// entry before its markers. An interrupted move therefore leaves a broken log, which no run changes, and a removal
-    /// remains longer than the claims before it.
+    /// entry before its markers. An interrupted move therefore leaves a broken log, which no run changes, and no
+    /// removal is moved before the claims that precede it.
     ///
     /// # Errors
     ///
