@@ -192,6 +192,31 @@ fn objects_in_directories_of_later_days_are_yielded_once_too() {
     assert!(late > 10, "in some trees, objects are yielded late: {late}");
 }
 
+/// Returns the key of an object in the directory of a day.
+fn key_in(region: &str, directory: u64, day: u64, number: u64) -> String {
+    format!(
+        "AWSLogs/012345678901/elasticloadbalancing/{region}/{}/012345678901_elasticloadbalancing_{region}_app.my-lb.50dc6c495c0c9188_{}T1405Z_192.0.2.1_{number:08x}.log.gz",
+        date(directory).format("%Y/%m/%d"),
+        date(day).format("%Y%m%d")
+    )
+}
+
+/// An object has no copy in the directory of its own day. In a large bucket, only some directories are listed again.
+#[test]
+fn a_late_object_is_dropped_if_its_copy_is_in_the_directory_of_an_earlier_day() {
+    let object = || vec![0; 5];
+    let all =
+        (0..15_000).map(|number| (key_in("eu-west-1", number / 50, number / 50, number), object()));
+    let copies =
+        [5, 290].map(|directory| (key_in("eu-west-1", directory, 100, 0xffff_ffff), object()));
+    let server = Memory::start(all.chain(copies), |_| Reply::Usual);
+    let source = Source::open("s3://logs", &network(&server.address), from_root).unwrap();
+    let (found, listing) = list(&[source], 0);
+    let keys = found.days.iter().flat_map(|(_, keys)| keys);
+    assert_eq!(keys.filter(|key| key.ends_with("_ffffffff.log.gz")).count(), 1);
+    assert_eq!((listing.selected, found.skipped["duplicate"]), (15_001, 1));
+}
+
 /// A bucket with several regions, with more objects than are listed in any order.
 #[test]
 fn a_large_bucket_is_listed_in_order_with_few_requests() {
@@ -199,12 +224,7 @@ fn a_large_bucket_is_listed_in_order_with_few_requests() {
     let mut objects = BTreeMap::new();
     for region in ["eu-west-1", "us-east-1"] {
         for number in 0..15_000_u64 {
-            let day = date(number / 50);
-            let key = format!(
-                "AWSLogs/012345678901/elasticloadbalancing/{region}/{}/012345678901_elasticloadbalancing_{region}_app.my-lb.50dc6c495c0c9188_{}T1405Z_192.0.2.1_{number:08x}.log.gz",
-                day.format("%Y/%m/%d"),
-                day.format("%Y%m%d")
-            );
+            let key = key_in(region, number / 50, number / 50, number);
             objects.insert(key, object.clone());
         }
     }
