@@ -25,6 +25,7 @@ import pyarrow.compute
 import checksums
 import iceberg_engines
 import iceberg_readers
+import trino
 from checksums import DATE, PARTITION, Checksums
 
 NAMESPACE = "logs"
