@@ -238,7 +238,7 @@ impl Conversion<'_> {
         }
         let (plan, partitions, other) = planned?;
         // Other runs may have been killed after they claimed objects of this run.
-        let added = ledger.finish_added()?;
+        let added = if self.interrupted() { Vec::new() } else { ledger.finish_added()? };
         let mut tally = Tally { partitions, ..Tally::default() };
         tally.objects.listed = plan.listed;
         tally.objects.skipped = plan.skipped.values().sum();

@@ -909,6 +909,20 @@ fn files_of_a_table_with_deleted_rows_are_not_replaced() {
     }
 }
 
+/// The files of a removed partition no longer exist, so they must leave the table even if it contains row-level deletes.
+#[test]
+fn a_removed_partition_leaves_a_table_with_deleted_rows() {
+    let world = with_three_files();
+    world.compact(0, "compaction".to_owned(), false).unwrap();
+    world.publish(0, "first".to_owned()).unwrap();
+    delete_rows(&world);
+    world.remove_partition(0, "removal".to_owned(), &partition(0)).unwrap();
+    world.convert(0, "d".to_owned(), &partition(0)).unwrap();
+    let publication = world.publish(0, "second".to_owned()).unwrap();
+    assert_eq!(publication.tables[0].failures, [""; 0]);
+    assert_eq!((world.published().len(), check(&world).unwrap()), (1, None));
+}
+
 /// Adds a manifest of delete files to the current snapshot, as another program would.
 fn delete_rows(world: &World) {
     let state = world.scheduler.state();

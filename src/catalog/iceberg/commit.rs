@@ -259,23 +259,36 @@ impl<'a> Attempt<'a> {
             plan.exclude(partition, |key| self.partition(key));
         }
         self.check_collection(table, &mut plan);
-        self.check_deletes(&mut plan);
+        self.check_deletes(&mut plan)?;
         Ok(plan)
     }
 
     /// Excludes compactions from the plan if the table has row-level deletes, and reports them.
-    fn check_deletes(&self, plan: &mut Plan) {
+    fn check_deletes(&self, plan: &mut Plan) -> Result<(), DatasetError> {
         if plan.indivisible.is_empty() || !manifests::delete_rows(&plan.state.manifests) {
-            return;
+            return Ok(());
         }
-        plan.failures.push(deleted_rows(&self.definition.name));
-        for partition in plan.indivisible.clone() {
+        // A compaction keeps the files that it replaces. The files of a removed partition no longer exist, so the table
+        // must not contain them.
+        let mut compacted = BTreeSet::new();
+        for key in &plan.removed {
+            let Some(partition) = self.partition(key) else { continue };
+            let is_open = plan.indivisible.contains(&partition) && !compacted.contains(&partition);
+            if is_open && self.publisher.dataset.target().size(key)?.is_some() {
+                compacted.insert(partition);
+            }
+        }
+        if !compacted.is_empty() {
+            plan.failures.push(deleted_rows(&self.definition.name));
+        }
+        for partition in compacted {
             plan.failures.push(format!(
                 "not changed: {partition}: its compaction and its new files are not published while the table contains \
                  row-level deletes"
             ));
             plan.exclude(&partition, |key| self.partition(key));
         }
+        Ok(())
     }
 
     /// Adds no compacted files to a table whose properties allow engines to delete the files that they replace, and
