@@ -53,6 +53,8 @@ const DRIVERS: usize = 16;
 /// Number of workers that one large batch can keep busy. More workers would wait, because record batches are written
 /// one at a time: encoding the largest column and writing the file account for a sixth of all work.
 const WORKERS_OF_BATCH: usize = 4;
+/// Maximum number of times that a run converts a batch again because its files were lost before they were published.
+const MAX_REPEATS: usize = 3;
 
 /// A conversion that is ready to run.
 pub struct Conversion<'a> {
@@ -84,6 +86,9 @@ pub trait Observer: Sync {
 
     /// Called after a batch is published.
     fn published(&self, batch: &Batch, tally: &Tally, took: Duration);
+
+    /// Called after the files of a batch were lost before they were published. The batch is then converted again.
+    fn lost(&self, _batch: &Batch) {}
 
     /// Called after a batch is finished, with its index in the plan and its complete tally.
     fn finished(&self, _place: usize, _tally: &Tally) {}
@@ -266,7 +271,7 @@ impl Conversion<'_> {
 
     /// Makes a batch's files durable, claims its objects, and publishes the files, starting with the rejects. If
     /// another run claimed some of the objects, returns a batch of the remaining objects, which must be converted
-    /// again.
+    /// again. If a file was lost before it was published, returns the batch itself, up to [`MAX_REPEATS`] times.
     fn commit(
         &self,
         batch: &Batch,
@@ -286,14 +291,33 @@ impl Conversion<'_> {
             claim.outputs.push(Output { table: table.to_owned(), rows, file });
             writings.push(writing);
         }
+        for key in batch.lost_files.iter().flatten() {
+            // A slow store has published the file after all. It contains the same rows.
+            if self.dataset.target().size(key)?.is_some() {
+                let name = self.dataset.target().name(key);
+                let reason = format!("{name} was lost and has appeared again");
+                return Ok((failed(batch, &reason, Some(Remedy::Repair)), None));
+            }
+        }
+        let of_tables = claim.outputs.iter().filter(|output| !output.has_originals());
+        let keys = of_tables.map(|output| output.file.key.to_string()).collect();
         let (reason, remedy) = match ledger.commit(&batch.partition, claim, writings) {
             Ok(Committed::Claimed(State::Done)) => {
                 self.observer.published(batch, &tally, took);
                 return Ok((tally, None));
             }
             Ok(Committed::Claimed(State::Stuck(reason))) => (reason, Some(Remedy::Remove)),
+            Ok(Committed::Claimed(State::Aborted)) if batch.lost_files.len() < MAX_REPEATS => {
+                self.observer.lost(batch);
+                let mut again = batch.clone();
+                again.lost_files.push(keys);
+                let batches = u64::from(batch.lost_files.is_empty());
+                let seconds = tally.seconds;
+                let lost = Tally { seconds, batches_with_lost_files: batches, ..Tally::default() };
+                return Ok((lost, Some(again)));
+            }
             Ok(Committed::Claimed(_)) => {
-                let reason = "its files were deleted before they were published; the next run converts it again";
+                let reason = "its files were lost before they were published; the next run converts it again";
                 (reason.to_owned(), None)
             }
             Ok(Committed::Lost(taken)) => {

@@ -1,10 +1,11 @@
 //! The number of concurrent reads from a bucket adapts to the work, never exceeds `--max-requests`, and decreases while
 //! the store throttles requests.
 
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -157,13 +158,23 @@ fn an_upload_sends_its_parts_while_its_note_is_written() {
 
 #[test]
 fn an_upload_sends_at_most_one_part_before_its_note_is_written() {
-    let parts = Arc::new(AtomicUsize::new(0));
+    let parts = Arc::new((Mutex::new(0), Condvar::new()));
     let sent = Arc::clone(&parts);
+    // The store refuses the note after the first part has arrived, and waits a moment for another part.
     let refuse = move |request: &Request| {
-        let has_number = request.query.contains_key("partNumber");
-        sent.fetch_add(usize::from(has_number), Ordering::SeqCst);
-        let denied = "<Error><Code>AccessDenied</Code></Error>".to_owned();
-        if writes_note(request) { Reply::Other(403, denied) } else { Reply::Usual }
+        let (count, changed) = &*sent;
+        if request.query.contains_key("partNumber") {
+            *count.lock().unwrap() += 1;
+            changed.notify_all();
+        }
+        if !writes_note(request) {
+            return Reply::Usual;
+        }
+        for (wanted, patience) in [(1, Duration::from_mins(1)), (2, Duration::from_millis(500))] {
+            let too_few = |count: &mut usize| *count < wanted;
+            drop(changed.wait_timeout_while(count.lock().unwrap(), patience, too_few).unwrap());
+        }
+        Reply::Other(403, "<Error><Code>AccessDenied</Code></Error>".to_owned())
     };
     let memory = Memory::start([], refuse);
     let server = Server { kind: Kind::S3, address: memory.address.clone() };
@@ -171,7 +182,7 @@ fn an_upload_sends_at_most_one_part_before_its_note_is_written() {
     let mut writing = Writing::begin(&target, FileKey::parse("table/x.parquet").unwrap()).unwrap();
     let error = writing.write_all(&vec![0; 40_000_000]).unwrap_err();
     assert!(error.to_string().contains("staging/"), "{error}");
-    assert_eq!(parts.load(Ordering::SeqCst), 1);
+    assert_eq!(*parts.0.lock().unwrap(), 1);
 }
 
 #[test]
@@ -185,4 +196,82 @@ fn an_upload_without_a_note_is_not_claimed() {
     let is_state = |key: &&String| key.contains("_alb2parquet/claims/") || key.contains(".parquet");
     let written = server.change(|objects| objects.keys().filter(is_state).count());
     assert_eq!(written, 0);
+}
+
+#[test]
+fn batches_whose_files_are_lost_are_converted_again() {
+    for (losses, code) in [(2, 0), (usize::MAX, 2)] {
+        let left = Arc::new(AtomicUsize::new(losses));
+        let names = Arc::new(Mutex::new(Vec::new()));
+        let (losing, uploads) = (Arc::clone(&left), Arc::clone(&names));
+        let lose = move |request: &Request| {
+            let is_post = request.method == "POST" && request.key.ends_with(".parquet");
+            if is_post && request.query.contains_key("uploads") {
+                uploads.lock().unwrap().push(request.key.clone());
+            }
+            let next = |left: usize| left.checked_sub(1);
+            if is_post
+                && request.query.contains_key("uploadId")
+                && losing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).is_ok()
+            {
+                return Reply::Other(404, "<Error><Code>NoSuchUpload</Code></Error>".to_owned());
+            }
+            Reply::Usual
+        };
+        let server = Memory::start(objects(1, 2), lose);
+        let converted = run(&server, "convert", "s3://lake", &["--json", "-v"]).expect(code);
+        assert_eq!(converted.count("/batches_with_lost_files"), 1);
+        converted.says(&["batch lost its files"]);
+        let is_lost = code == 2;
+        let counts = ["converted", "failed"].map(|key| converted.count(&format!("/objects/{key}")));
+        assert_eq!(counts, if is_lost { [0, 2] } else { [2, 0] });
+        if is_lost {
+            converted.says(&["its files were lost before they were published"]);
+            left.store(0, Ordering::SeqCst);
+            let next = run(&server, "convert", "s3://lake", &["--json"]).expect(0);
+            let counts = ["/objects/converted", "/batches_with_lost_files"];
+            assert_eq!(counts.map(|count| next.count(count)), [2, 0]);
+        }
+        let verified = run(&server, "verify", "s3://lake", &["--read-data", "--json"]).expect(0);
+        assert_eq!(verified.count("/compared"), 2);
+        // Another run may still abort the claim of a lost file, so no other file may have the same name.
+        assert_eq!(names.lock().unwrap().len(), if is_lost { 5 } else { 3 });
+        let names = names.lock().unwrap();
+        let different: HashSet<_> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{names:?}");
+    }
+}
+
+#[test]
+fn a_batch_is_not_claimed_again_if_a_lost_file_appears() {
+    let server = Arc::new(OnceLock::<Memory>::new());
+    let (late, first) = (Arc::clone(&server), Mutex::new(None));
+    // The first upload is lost. Its file appears while the objects are converted again.
+    let lose = move |request: &Request| {
+        let is_post = request.method == "POST" && request.key.ends_with(".parquet");
+        let mut first = first.lock().unwrap();
+        if is_post && request.query.contains_key("uploads") {
+            match &*first {
+                None => *first = Some(request.key.clone()),
+                Some(first) => {
+                    let appear = |objects: &mut BTreeMap<String, Vec<u8>>| {
+                        objects.insert(first.clone(), b"late".to_vec());
+                    };
+                    late.get().unwrap().change(appear);
+                }
+            }
+        }
+        if is_post && request.query.contains_key("uploadId") {
+            return Reply::Other(404, "<Error><Code>NoSuchUpload</Code></Error>".to_owned());
+        }
+        Reply::Usual
+    };
+    let server = server.get_or_init(|| Memory::start(objects(1, 1), lose));
+    let converted = run(server, "convert", "s3://lake", &["--json"]).expect(2);
+    assert_eq!(converted.count("/objects/failed"), 1);
+    converted.says(&["was lost and has appeared again"]);
+    let claims =
+        server.change(|objects| objects.keys().filter(|key| key.ends_with(".claim.json")).count());
+    assert_eq!(claims, 1);
+    run(server, "convert", "s3://lake", &["--json"]).expect(2).says(&["repair"]);
 }

@@ -305,6 +305,12 @@ impl Observer for Progress {
             "batch published"
         );
     }
+
+    fn lost(&self, batch: &Batch) {
+        let Partition { log_type, account, region, day } = &*batch.partition;
+        let objects = batch.objects.len();
+        warn!(%log_type, account, region, %day, objects, "batch lost its files");
+    }
 }
 
 impl Ticker {

@@ -48,6 +48,7 @@ pub(super) fn log(tally: &Tally) {
         bytes_out,
         seconds,
         incomplete_before = tally.incomplete_before,
+        batches_with_lost_files = tally.batches_with_lost_files,
         interrupted = tally.interrupted,
         "conversion ended"
     );
@@ -82,6 +83,13 @@ fn counted(objects: &Objects) -> String {
         HumanCount(objects.skipped),
         counts(" (", skipped, ")"),
         HumanCount(objects.failed),
+    )
+}
+
+fn lost_files(batches: u64) -> String {
+    let batches = HumanCount(batches);
+    format!(
+        "{batches} batches were converted again, because their files were lost before they were published"
     )
 }
 
@@ -140,14 +148,8 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             fact("", format!("{log_type}: {counts}"));
         }
     }
-    fact(
-        "read",
-        format!(
-            "{} compressed, {} decompressed",
-            HumanBytes(tally.bytes_in),
-            HumanBytes(tally.bytes_decompressed),
-        ),
-    );
+    let (read, decompressed) = (HumanBytes(tally.bytes_in), HumanBytes(tally.bytes_decompressed));
+    fact("read", format!("{read} compressed, {decompressed} decompressed"));
     fact(
         "written",
         format!(
@@ -161,6 +163,9 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
     if tally.requests > 0 {
         let (requests, failed) = (HumanCount(tally.requests), HumanCount(tally.requests_failed));
         fact("requests", format!("{requests}, {failed} failed (retried or given up)"));
+    }
+    if tally.batches_with_lost_files > 0 {
+        fact("lost files", lost_files(tally.batches_with_lost_files));
     }
     if tally.interrupted {
         fact(

@@ -282,7 +282,7 @@ impl Description {
         }
         outcome.failed = outcome.failures.len() as u64;
         objects.sort_unstable_by(|a, b| a.name().cmp(b.name()));
-        Ok((Batch { partition, objects }, outcome))
+        Ok((Batch::new(partition, objects), outcome))
     }
 }
 

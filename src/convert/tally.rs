@@ -50,6 +50,8 @@ pub struct Tally {
     pub bytes_out: u64,
     /// Compressed bytes of archived objects, which are skipped.
     pub bytes_archived: u64,
+    /// Batches that were converted again, because their files were lost before they were published.
+    pub batches_with_lost_files: u64,
     /// Requests sent to remote stores.
     pub requests: u64,
     /// Requests that failed because of the store or the network. Failed requests are retried up to a limit.
@@ -156,6 +158,7 @@ impl Tally {
         self.bytes_decompressed += batch.bytes_decompressed;
         self.bytes_out += batch.bytes_out;
         self.bytes_archived += batch.bytes_archived;
+        self.batches_with_lost_files += batch.batches_with_lost_files;
         self.seconds += batch.seconds;
         self.failures.extend(batch.failures);
     }

@@ -228,7 +228,7 @@ fn chunks(mut touched: Vec<Touched>) -> Vec<Chunk> {
             chunk.batch.partition == partition && chunk.converted.len() < OBJECTS_AT_ONCE
         };
         if !chunks.last().is_some_and(has_room) {
-            let batch = Batch { partition, objects: Vec::new() };
+            let batch = Batch::new(partition, Vec::new());
             chunks.push(Chunk { batch, converted: Vec::new() });
         }
         let chunk = chunks.last_mut().expect("one was added");

@@ -23,6 +23,9 @@ pub struct Batch {
     pub partition: Arc<Partition>,
     /// The objects, sorted by name.
     pub objects: Vec<Object>,
+    /// Keys of the row and reject files that were lost before they were published, for each earlier attempt of this run
+    /// to convert the batch.
+    pub lost_files: Vec<Vec<String>>,
 }
 
 /// An object to convert.
@@ -136,6 +139,11 @@ impl Object {
 }
 
 impl Batch {
+    /// Returns a batch that has not been converted yet.
+    pub fn new(partition: Arc<Partition>, objects: Vec<Object>) -> Self {
+        Self { partition, objects, lost_files: Vec::new() }
+    }
+
     /// Returns the approximate gzip size of the objects in bytes, even if some are not compressed.
     pub fn gzip_bytes(&self) -> u64 {
         self.objects.iter().map(Object::gzip_bytes).sum()
@@ -151,8 +159,9 @@ impl Batch {
         self.objects.iter().map(|object| object.listed.size).sum()
     }
 
-    /// Returns the name for the batch's files: a hash of the objects, the settings that affect the output bytes, and
-    /// the name of the run.
+    /// Returns the name for the batch's files: a hash of the objects, the settings that affect the output bytes, the
+    /// name of the run, and the names of files that earlier attempts lost. A name is thus never reused: another run that
+    /// aborts or removes the claim of a lost file would delete a new file with the same name.
     pub fn file_name(&self, settings: &str, run: &str) -> String {
         let mut hash = Sha256::new();
         for part in [env!("CARGO_PKG_VERSION"), settings, run] {
@@ -163,6 +172,10 @@ impl Batch {
             hash.update(object.listed.key());
             hash.update([0]);
             hash.update(object.listed.size.to_le_bytes());
+        }
+        for lost in self.lost_files.iter().flatten() {
+            hash.update(lost);
+            hash.update([0]);
         }
         hex(&hash.finalize()[..16]) + ".parquet"
     }

@@ -115,7 +115,7 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let mut size = 0;
-            let mut batch = Batch { partition: Arc::clone(&partition), objects: Vec::new() };
+            let mut batch = Batch::new(Arc::clone(&partition), Vec::new());
             for object in of_partition {
                 match before.judge(&object, self.sources) {
                     Verdict::New => {}
@@ -135,7 +135,7 @@ impl<'a> Planner<'a> {
                 let bytes = object.gzip_bytes();
                 if size + bytes > self.target_size && !batch.objects.is_empty() {
                     let objects = mem::take(&mut batch.objects);
-                    planned.batches.push(Batch { partition: Arc::clone(&partition), objects });
+                    planned.batches.push(Batch::new(Arc::clone(&partition), objects));
                     size = 0;
                 }
                 size += bytes;

@@ -213,6 +213,10 @@ impl Observer for Reporting<'_> {
         self.progress.published(batch, tally, took);
     }
 
+    fn lost(&self, batch: &Batch) {
+        self.progress.lost(batch);
+    }
+
     fn finished(&self, place: usize, tally: &Tally) {
         let Outcomes { begun, error } = &mut *lock(&self.outcomes);
         if let Some(outcome) = begun.as_mut().and_then(|begun| begun.get_mut(place)) {
