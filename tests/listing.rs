@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -272,56 +273,60 @@ fn a_signal_ends_every_command_that_waits_for_a_store() {
     let (source, out) = (source.to_str().unwrap(), out.to_str().unwrap());
     let fresh = world.path("fresh");
     let fresh = fresh.to_str().unwrap();
-    let never = |_: &Request| Reply::Silence;
-    let page_only = |request: &Request| {
-        if request.is_list() { Reply::Usual } else { Reply::Silence }
-    };
-    let first_page_only = |request: &Request| {
-        let is_first = request.is_list() && !request.query.contains_key("delimiter");
-        if is_first { Reply::Usual } else { Reply::Silence }
-    };
-    let no_upload = |request: &Request| {
-        if request.method == "POST" { Reply::Silence } else { Reply::Usual }
-    };
     let logs = || bucket(&[&key(1)]);
     let many: Vec<String> = (0..1500).map(|number| format!("0/{number:04}/x")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let silent = Memory::start([], never);
-    let listing = Memory::start(bucket(&many), first_page_only);
-    let reading = Memory::start(logs(), page_only);
-    let writing = Memory::start([], no_upload);
+    // What a bucket contains, and the requests to which it responds.
+    type Store<'a> = (BTreeMap<String, Vec<u8>>, fn(&Request) -> bool);
+    let silent = || -> Store { (BTreeMap::new(), |_| false) };
+    let first_page_only =
+        |request: &Request| request.is_list() && !request.query.contains_key("delimiter");
+    let listing = || -> Store { (bucket(&many), first_page_only) };
+    let reading = || -> Store { (logs(), Request::is_list) };
+    let writing = || -> Store { (BTreeMap::new(), |request| request.method != "POST") };
     let object = format!("s3://logs/{}", key(1));
     let to = ["--to", "2099-12-31"];
-    let cases: [(&Memory, Vec<&str>, &str); 13] = [
-        (&silent, vec!["convert", "s3://b", "--out", fresh], "conversion interrupted"),
-        (&silent, vec!["convert", source, "--out", "s3://b"], "conversion interrupted"),
-        (&silent, vec!["plan", "s3://b"], "planning interrupted"),
-        (&silent, vec!["verify", "s3://b", "--out", out], "verification interrupted"),
-        (&silent, vec!["verify", source, "--out", "s3://b"], "verification interrupted"),
-        (&silent, vec!["report", "s3://b"], "report interrupted"),
-        (&silent, vec!["remove", "--out", "s3://b", "--yes"], "removal interrupted"),
-        (&silent, vec!["clean", "--out", "s3://b"], "cleaning interrupted"),
-        (&silent, vec!["inspect", &object], "inspection interrupted"),
-        (&listing, vec!["convert", "s3://b", "--out", fresh], "conversion interrupted"),
+    let cases: [(Store, Vec<&str>, &str); 13] = [
+        (silent(), vec!["convert", "s3://b", "--out", fresh], "conversion interrupted"),
+        (silent(), vec!["convert", source, "--out", "s3://b"], "conversion interrupted"),
+        (silent(), vec!["plan", "s3://b"], "planning interrupted"),
+        (silent(), vec!["verify", "s3://b", "--out", out], "verification interrupted"),
+        (silent(), vec!["verify", source, "--out", "s3://b"], "verification interrupted"),
+        (silent(), vec!["report", "s3://b"], "report interrupted"),
+        (silent(), vec!["remove", "--out", "s3://b", "--yes"], "removal interrupted"),
+        (silent(), vec!["clean", "--out", "s3://b"], "cleaning interrupted"),
+        (silent(), vec!["inspect", &object], "inspection interrupted"),
+        (listing(), vec!["convert", "s3://b", "--out", fresh], "conversion interrupted"),
         (
-            &reading,
+            reading(),
             vec!["convert", "s3://b", "--out", fresh, to[0], to[1]],
             "conversion interrupted",
         ),
         (
-            &reading,
+            reading(),
             vec!["verify", "s3://b", "--out", out, "--read-data", to[0], to[1]],
             "verification interrupted",
         ),
         (
-            &writing,
+            writing(),
             vec!["convert", source, "--out", "s3://b", to[0], to[1]],
             "conversion interrupted",
         ),
     ];
-    let started: Vec<Child> = cases.iter().map(|(server, args, _)| start(server, args)).collect();
-    thread::sleep(Duration::from_secs(3));
-    for (child, (_, args, message)) in started.into_iter().zip(&cases) {
+    let started = cases.map(|((objects, responds), args, message)| {
+        let (silence, silences) = mpsc::channel();
+        let server = Memory::start(objects, move |request| {
+            if responds(request) {
+                return Reply::Usual;
+            }
+            // Only the first request is awaited.
+            let _ = silence.send(());
+            Reply::Silence
+        });
+        (start(&server, &args), silences, args, message)
+    });
+    for (child, silences, args, message) in started {
+        silences.recv_timeout(Duration::from_mins(2)).expect("the command waits for the store");
         let stderr = terminate(child);
         assert!(stderr.contains(message), "{args:?}: {stderr}");
         let converts = stderr.contains("conver");

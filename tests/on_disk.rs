@@ -3,14 +3,17 @@
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::exactly_once::{CLAIMS, command, converted, findings, verify};
+use crate::memory::{Memory, Reply};
+use crate::server;
 use crate::support::{
-    ROWS, World, contents, convert, files, good_lines, gzip, gzip_at, key, key_on, program, run,
-    tree,
+    ROWS, World, contents, files, good_lines, gzip, gzip_at, key, key_on, run_command, tree,
 };
 
 #[test]
@@ -165,20 +168,25 @@ fn only_old_unclaimed_files_are_cleaned() {
 
 // ---- signals
 
-/// Sends signals to the program during a conversion. Returns the exit code, stderr, and the time until the program
-/// exits.
+/// Sends signals to the program during a conversion, and then lets the store respond to all requests. Returns the exit
+/// code, stderr, and the time until the program exits.
 #[cfg(unix)]
-fn interrupt(world: &World, out: &Path, signals: &[&str]) -> (Option<i32>, String, Duration) {
-    let child = program(&["convert", world.source().to_str().unwrap(), "--to", "2099-12-31"])
-        .args(["--threads", "1", "--target-file-size", "20KB", "-v", "--out"])
-        .arg(out)
+fn interrupt(
+    server: &Memory,
+    held: &(Mutex<bool>, Condvar),
+    out: &str,
+    signals: &[&str],
+) -> (Option<i32>, String, Duration) {
+    let args = ["convert", "s3://logs", "--to", "2099-12-31", "--threads", "1", "-v", "--out", out];
+    let child = server::command(&server.address, &args)
+        .args(["--target-file-size", "20KB"])
         .stderr(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
     // The directory is created when the first file is published.
     let began = Instant::now();
-    while !out.join("alb_access_logs").exists() {
+    while !Path::new(out).join("alb_access_logs").exists() {
         assert!(began.elapsed() < Duration::from_mins(1), "the conversion publishes nothing");
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -187,6 +195,10 @@ fn interrupt(world: &World, out: &Path, signals: &[&str]) -> (Option<i32>, Strin
         let id = child.id().to_string();
         std::process::Command::new("kill").args([*signal, &id]).status().unwrap();
     }
+    // The program's thread for signals needs a moment.
+    std::thread::sleep(Duration::from_millis(500));
+    *held.0.lock().unwrap() = false;
+    held.1.notify_all();
     let output = child.wait_with_output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap(), sent.elapsed())
 }
@@ -194,16 +206,26 @@ fn interrupt(world: &World, out: &Path, signals: &[&str]) -> (Option<i32>, Strin
 #[test]
 #[cfg(unix)]
 fn a_signal_ends_the_run_gracefully() {
-    let world = World::new();
-    for number in 0..60 {
-        world.put(
-            &key_on(&format!("2025/07/{:02}", 1 + number % 30), number),
-            gzip(good_lines(600)),
-        );
-    }
+    let object = |number| {
+        let day = format!("2025/07/{:02}", 1 + number % 30);
+        (key_on(&day, number), gzip(good_lines(600)))
+    };
+    let objects: Vec<_> = (0..60).map(object).collect();
     for (signals, code) in [(&["-INT"][..], 130), (&["-TERM"], 143), (&["-TERM", "-TERM"], 143)] {
-        let out = world.path(&signals.concat());
-        let (ended, stderr, took) = interrupt(&world, &out, signals);
+        let dir = TempDir::new().unwrap();
+        let out = dir.path().join("lake").to_str().unwrap().to_owned();
+        // The store serves the objects of the last days only after the signals.
+        let held = Arc::new((Mutex::new(true), Condvar::new()));
+        let hold = Arc::clone(&held);
+        let server = Memory::start(objects.clone(), move |request| {
+            if request.is_read() && request.key.contains("/2025/07/2") {
+                let patience = Duration::from_mins(2);
+                let is_held = hold.0.lock().unwrap();
+                drop(hold.1.wait_timeout_while(is_held, patience, |is_held| *is_held).unwrap());
+            }
+            Reply::Usual
+        });
+        let (ended, stderr, took) = interrupt(&server, &held, &out, signals);
         assert_eq!(ended, Some(code), "{stderr}");
         assert!(took < Duration::from_secs(20), "took {took:?}");
         if signals.len() == 1 {
@@ -212,10 +234,12 @@ fn a_signal_ends_the_run_gracefully() {
                 "{stderr}"
             );
         }
-        convert(&[&world.source()], &out, &[]).expect(0);
-        let (source, out) = (world.source(), out.to_str().unwrap().to_owned());
-        let args = ["verify", source.to_str().unwrap(), "--out", &out, "--read-data", "--json"];
-        let run = run(&args).expect(0);
-        assert_eq!((run.count("/compared"), run.count("/rows")), (60, 36_000));
+        let run = |name: &str, args: &[&str]| {
+            let fixed = [name, "s3://logs", "--out", &out, "--to", "2099-12-31"];
+            run_command(&mut server::command(&server.address, &[&fixed[..], args].concat()))
+        };
+        run("convert", &[]).expect(0);
+        let verified = run("verify", &["--read-data", "--json"]).expect(0);
+        assert_eq!((verified.count("/compared"), verified.count("/rows")), (60, 36_000));
     }
 }

@@ -41,7 +41,7 @@ fn reads(run: &Run) -> Value {
     reads.next_back().unwrap_or_else(|| panic!("no message about reads: {}", run.stderr))
 }
 
-/// Converts objects from a store that takes 50 ms per read. Returns the store's maximum number of concurrent reads, and
+/// Converts objects from a store that takes 500 ms per read. Returns the store's maximum number of concurrent reads, and
 /// the last message about reads.
 fn most_concurrent(args: &[&str]) -> (usize, Value) {
     let (open, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
@@ -49,12 +49,12 @@ fn most_concurrent(args: &[&str]) -> (usize, Value) {
     let slow = move |request: &Request| {
         if request.is_read() {
             seen.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(500));
             open.fetch_sub(1, Ordering::SeqCst);
         }
         Reply::Usual
     };
-    let (server, dir) = (Memory::start(objects(1, 2_000), slow), TempDir::new().unwrap());
+    let (server, dir) = (Memory::start(objects(1, 1_000), slow), TempDir::new().unwrap());
     let args = [&["--log-format", "json", "--threads", "2"], args].concat();
     let converted = run(&server, "convert", dir.path().to_str().unwrap(), &args).expect(0);
     (most.load(Ordering::SeqCst), reads(&converted))
@@ -64,7 +64,7 @@ fn most_concurrent(args: &[&str]) -> (usize, Value) {
 fn reads_follow_the_latency_and_stay_below_the_maximum() {
     let (most, reads) = most_concurrent(&[]);
     assert!(most > 64, "{most} {reads}");
-    assert!(reads["latency_ms"].as_f64().unwrap() >= 50.0, "{reads}");
+    assert!(reads["latency_ms"].as_f64().unwrap() >= 500.0, "{reads}");
     assert_eq!((&reads["throttled"], &reads["in_flight"]), (&0.into(), &0.into()), "{reads}");
     let (most, reads) = most_concurrent(&["--max-requests", "40"]);
     assert!((20..=40).contains(&most), "{most} {reads}");

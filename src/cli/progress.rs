@@ -122,9 +122,9 @@ impl Progress {
                 let mut shown = Bars::add(&self.bars);
                 Ticker::begin(TICK, move || shown.draw(&work))
             }
-            Messages::Text | Messages::Verbose => {
-                Ticker::begin(PLAIN_TICK, move || print_line(&work.describe().join("; ")))
-            }
+            Messages::Text | Messages::Verbose => Ticker::begin(PLAIN_TICK, move || {
+                print_line(&work.describe(&work.state.planned.now()).join("; "))
+            }),
         };
         lock(&self.tickers).push(ticker);
         if matches!(self.messages, Messages::Verbose | Messages::Json) {
@@ -328,9 +328,9 @@ impl Ticker {
 
 impl Work {
     /// Returns three lines that describe the progress, the most important one first.
-    fn describe(&self) -> [String; 3] {
-        let (state, planned) = (&self.state, self.state.planned.now());
-        let Now { bytes, rate, left } = self.now(&planned);
+    fn describe(&self, planned: &Totals) -> [String; 3] {
+        let state = &self.state;
+        let Now { bytes, rate, left } = self.now(planned);
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let objects = HumanCount(count(&state.objects).min(planned.objects));
         let rate = DecimalBytes(rate);
@@ -379,8 +379,7 @@ impl Work {
     }
 
     fn now(&self, planned: &Totals) -> Now {
-        // If another run claims part of a batch, the remaining objects are read again, so the counter may exceed the
-        // plan.
+        // Objects of a batch that is converted again are read again, so the counter may exceed the plan.
         let bytes = self.state.bytes.load(Ordering::Relaxed).min(planned.bytes);
         let rate = bytes as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
         let left =
@@ -438,6 +437,11 @@ impl Bars {
 
     fn draw(&mut self, work: &Work) {
         let planned = work.state.planned.now();
+        // The percentage must not appear while the lines still show the state before it was known.
+        for (line, text) in self.lines.iter().zip(work.describe(&planned)) {
+            line.set_message(printable(text));
+            line.tick();
+        }
         if planned.is_complete && !self.has_total {
             self.has_total = true;
             self.bar.set_style(style(BAR).progress_chars("=> "));
@@ -445,10 +449,6 @@ impl Bars {
         }
         self.bar.set_position(work.now(&planned).bytes);
         self.bar.tick();
-        for (line, text) in self.lines.iter().zip(work.describe()) {
-            line.set_message(printable(text));
-            line.tick();
-        }
     }
 }
 

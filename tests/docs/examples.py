@@ -53,7 +53,7 @@ COMMANDS = {
 # Flags of other programs.
 FOREIGN = {"--open", "--path", "--trino", "--all", "--update", "--all-logs", "--files", "--archives", "--py-files",
            "--deploy-mode"}
-SECONDS = 120
+SECONDS = 600
 
 
 def main():

@@ -32,7 +32,7 @@ import spark_convert  # noqa: E402
 SPARK = pathlib.Path(pyspark.__file__).parent
 HOSTS = ["127.0.0.1", "127.0.0.2"]
 # In seconds. Long enough for a busy machine.
-PATIENCE = 120
+PATIENCE = 600
 
 
 def wait_for(what, condition):
@@ -106,7 +106,7 @@ class Cluster:
             self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
     def start_worker(self, host):
-        before = self.alive()
+        (before,) = wait_for("the master", lambda: (n,) if (n := self.alive()) is not None else None)
         self.start(host, host, "worker.Worker", "--host", host, "--cores", 1, "--memory", "600m",
                    "--webui-port", 0, "--work-dir", self.work / f"worker-{host}", self.url)
         wait_for(f"the worker {host}", lambda: self.alive() == before + 1)
@@ -131,7 +131,8 @@ class Cluster:
                     "spark.eventLog.compress=false", "spark.eventLog.rolling.enabled=false",
                     f"spark.eventLog.dir=file://{events}",
                     # Tasks are scheduled only after both workers have registered.
-                    "spark.scheduler.minRegisteredResourcesRatio=1.0", *configuration]
+                    "spark.cores.max=2", "spark.scheduler.minRegisteredResourcesRatio=1.0",
+                    f"spark.scheduler.maxRegisteredResourcesWaitingTime={PATIENCE}s", *configuration]
         return [SPARK / "bin/spark-submit", "--master", self.url,
                 *(part for setting in settings for part in ("--conf", setting))]
 

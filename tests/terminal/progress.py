@@ -11,6 +11,7 @@ import os
 import pathlib
 import pty
 import re
+import select
 import shutil
 import struct
 import subprocess
@@ -28,8 +29,15 @@ LINES = (
 )
 
 
+def read(leader):
+    try:
+        return os.read(leader, 65536)
+    except OSError:  # The last process closed the other end.
+        return b""
+
+
 def screens(command, columns):
-    """Runs a command in a terminal. Yields the screen after each read until the command ends."""
+    """Runs a command in a terminal. Yields the screen after each frame until the command ends."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm"}
@@ -38,13 +46,13 @@ def screens(command, columns):
     screen = pyte.Screen(columns, ROWS)
     stream = pyte.ByteStream(screen)
     while True:
-        try:
-            output = os.read(leader, 65536)
-        except OSError:  # The last process closed the other end.
-            break
+        output = read(leader)
         if not output:
             break
         stream.feed(output)
+        # A read can end within a frame. The program draws a frame at most every 100 ms.
+        while select.select([leader], [], [], 0.02)[0] and (output := read(leader)):
+            stream.feed(output)
         yield [line.rstrip() for line in screen.display]
     os.close(leader)
     if process.wait() != 0:
