@@ -54,7 +54,7 @@ const DRIVERS: usize = 16;
 /// one at a time: encoding the largest column and writing the file account for a sixth of all work.
 const WORKERS_OF_BATCH: usize = 4;
 /// Maximum number of times that a run converts a batch again because its files were lost before they were published.
-const MAX_REPEATS: usize = 3;
+const MAX_RETRIES: usize = 3;
 
 /// A conversion that is ready to run.
 pub struct Conversion<'a> {
@@ -87,7 +87,7 @@ pub trait Observer: Sync {
     /// Called after a batch is published.
     fn published(&self, batch: &Batch, tally: &Tally, took: Duration);
 
-    /// Called after the files of a batch were lost before they were published. The batch is then converted again.
+    /// Called before a batch is converted again because its files were lost before they were published.
     fn lost(&self, _batch: &Batch) {}
 
     /// Called after a batch is finished, with its index in the plan and its complete tally.
@@ -260,7 +260,8 @@ impl Conversion<'_> {
             State::Stuck(reason) => Failure::new(claim, reason).with_remedy(Remedy::Remove),
             _ => Failure::new(
                 claim,
-                "another run claimed its objects but did not publish them, so it was aborted; the next run converts them",
+                "another run claimed objects but did not publish their files, so the claim was aborted; the next run, \
+                 or the other run if it still runs, converts them",
             ),
         }));
         tally.objects.not_processed = not_processed;
@@ -271,7 +272,7 @@ impl Conversion<'_> {
 
     /// Makes a batch's files durable, claims its objects, and publishes the files, starting with the rejects. If
     /// another run claimed some of the objects, returns a batch of the remaining objects, which must be converted
-    /// again. If a file was lost before it was published, returns the batch itself, up to [`MAX_REPEATS`] times.
+    /// again. If a file was lost before it was published, returns the batch itself, up to [`MAX_RETRIES`] times.
     fn commit(
         &self,
         batch: &Batch,
@@ -291,13 +292,13 @@ impl Conversion<'_> {
             claim.outputs.push(Output { table: table.to_owned(), rows, file });
             writings.push(writing);
         }
-        for key in batch.lost_files.iter().flatten() {
-            // A slow store has published the file after all. It contains the same rows.
-            if self.dataset.target().size(key)?.is_some() {
-                let name = self.dataset.target().name(key);
-                let reason = format!("{name} was lost and has appeared again");
-                return Ok((failed(batch, &reason, Some(Remedy::Repair)), None));
-            }
+        if let Some(name) = self.found(&batch.lost_files)? {
+            let reason = format!(
+                "{name} was reported as lost but exists, so its batch is not claimed again"
+            );
+            let seconds = tally.seconds;
+            let tally = Tally { seconds, ..failed(batch, &reason, Some(Remedy::Repair)) };
+            return Ok((tally, None));
         }
         let of_tables = claim.outputs.iter().filter(|output| !output.has_originals());
         let keys = of_tables.map(|output| output.file.key.to_string()).collect();
@@ -307,14 +308,13 @@ impl Conversion<'_> {
                 return Ok((tally, None));
             }
             Ok(Committed::Claimed(State::Stuck(reason))) => (reason, Some(Remedy::Remove)),
-            Ok(Committed::Claimed(State::Aborted)) if batch.lost_files.len() < MAX_REPEATS => {
+            Ok(Committed::Claimed(State::Aborted)) if batch.lost_files.len() < MAX_RETRIES => {
                 self.observer.lost(batch);
-                let mut again = batch.clone();
-                again.lost_files.push(keys);
-                let batches = u64::from(batch.lost_files.is_empty());
-                let seconds = tally.seconds;
-                let lost = Tally { seconds, batches_with_lost_files: batches, ..Tally::default() };
-                return Ok((lost, Some(again)));
+                let mut tally = Tally { seconds: tally.seconds, ..Tally::default() };
+                tally.batches_with_lost_files = u64::from(batch.lost_files.is_empty());
+                let mut rest = batch.clone();
+                rest.lost_files.push(keys);
+                return Ok((tally, Some(rest)));
             }
             Ok(Committed::Claimed(_)) => {
                 let reason = "its files were lost before they were published; the next run converts it again";
@@ -333,6 +333,17 @@ impl Conversion<'_> {
         };
         let seconds = tally.seconds;
         Ok((Tally { seconds, ..failed(batch, &reason, remedy) }, None))
+    }
+
+    /// Returns the name of a file that exists although the store reported it as lost, because it has completed the
+    /// upload after all. The rows are then published, and claiming the batch again would publish them twice.
+    fn found(&self, lost_files: &[Vec<String>]) -> Result<Option<String>, TargetError> {
+        for key in lost_files.iter().flatten() {
+            if self.dataset.target().size(key)?.is_some() {
+                return Ok(Some(self.dataset.target().name(key)));
+            }
+        }
+        Ok(None)
     }
 
     fn file_name(&self, batch: &Batch) -> String {

@@ -48,20 +48,19 @@ fn claims(directory: &Path) -> usize {
 /// Waits until all threads of a process are stopped by a signal, or the process has ended.
 fn await_stop(child: &mut Child) {
     let tasks = format!("/proc/{}/task", child.id());
-    let runs = |task: fs::DirEntry| {
+    let is_running = |task: fs::DirEntry| {
         let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-        let state = stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('T'));
-        state == Some(false)
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('T'))
     };
     while child.try_wait().unwrap().is_none()
-        && fs::read_dir(&tasks).into_iter().flatten().flatten().any(runs)
+        && fs::read_dir(&tasks).into_iter().flatten().flatten().any(is_running)
     {
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Starts a conversion and pauses it after it has written `after` claims. Returns `None` if the conversion writes its last
-/// claim first.
+/// Starts a conversion and pauses it after it has written `after` claims. Returns `None` if it has already written all
+/// claims.
 fn stopped(world: &World, after: usize) -> Option<Child> {
     let (source, out) = (world.source(), world.out());
     let mut child = program(&["convert", source.to_str().unwrap(), "--out", out.to_str().unwrap()])

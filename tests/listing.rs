@@ -265,6 +265,9 @@ fn terminate(child: Child) -> String {
     stderr
 }
 
+/// The objects in a bucket, and whether its server responds to a request.
+type Store = (BTreeMap<String, Vec<u8>>, fn(&Request) -> bool);
+
 #[test]
 fn a_signal_ends_every_command_that_waits_for_a_store() {
     let world = World::with(gzip(good_lines(3)));
@@ -276,8 +279,6 @@ fn a_signal_ends_every_command_that_waits_for_a_store() {
     let logs = || bucket(&[&key(1)]);
     let many: Vec<String> = (0..1500).map(|number| format!("0/{number:04}/x")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    // What a bucket contains, and the requests to which it responds.
-    type Store<'a> = (BTreeMap<String, Vec<u8>>, fn(&Request) -> bool);
     let silent = || -> Store { (BTreeMap::new(), |_| false) };
     let first_page_only =
         |request: &Request| request.is_list() && !request.query.contains_key("delimiter");
@@ -314,19 +315,19 @@ fn a_signal_ends_every_command_that_waits_for_a_store() {
         ),
     ];
     let started = cases.map(|((objects, responds), args, message)| {
-        let (silence, silences) = mpsc::channel();
+        let (waiting, waits) = mpsc::channel();
         let server = Memory::start(objects, move |request| {
             if responds(request) {
                 return Reply::Usual;
             }
-            // Only the first request is awaited.
-            let _ = silence.send(());
+            // Later requests can find the receiver dropped.
+            let _ = waiting.send(());
             Reply::Silence
         });
-        (start(&server, &args), silences, args, message)
+        (start(&server, &args), waits, args, message)
     });
-    for (child, silences, args, message) in started {
-        silences.recv_timeout(Duration::from_mins(2)).expect("the command waits for the store");
+    for (child, waits, args, message) in started {
+        waits.recv_timeout(Duration::from_mins(2)).expect("the command waits for the store");
         let stderr = terminate(child);
         assert!(stderr.contains(message), "{args:?}: {stderr}");
         let converts = stderr.contains("conver");

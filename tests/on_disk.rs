@@ -195,7 +195,7 @@ fn interrupt(
         let id = child.id().to_string();
         std::process::Command::new("kill").args([*signal, &id]).status().unwrap();
     }
-    // The program's thread for signals needs a moment.
+    // The program handles signals in a thread. Without this pause, the conversion could end before that thread runs.
     std::thread::sleep(Duration::from_millis(500));
     *held.0.lock().unwrap() = false;
     held.1.notify_all();
@@ -214,7 +214,7 @@ fn a_signal_ends_the_run_gracefully() {
     for (signals, code) in [(&["-INT"][..], 130), (&["-TERM"], 143), (&["-TERM", "-TERM"], 143)] {
         let dir = TempDir::new().unwrap();
         let out = dir.path().join("lake").to_str().unwrap().to_owned();
-        // The store serves the objects of the last days only after the signals.
+        // The store serves the objects of July 20 to 29 only after the signals.
         let held = Arc::new((Mutex::new(true), Condvar::new()));
         let hold = Arc::clone(&held);
         let server = Memory::start(objects.clone(), move |request| {

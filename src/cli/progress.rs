@@ -123,7 +123,7 @@ impl Progress {
                 Ticker::begin(TICK, move || shown.draw(&work))
             }
             Messages::Text | Messages::Verbose => Ticker::begin(PLAIN_TICK, move || {
-                print_line(&work.describe(&work.state.planned.now()).join("; "))
+                print_line(&work.describe(&work.state.planned.now()).join("; "));
             }),
         };
         lock(&self.tickers).push(ticker);
@@ -309,7 +309,7 @@ impl Observer for Progress {
     fn lost(&self, batch: &Batch) {
         let Partition { log_type, account, region, day } = &*batch.partition;
         let objects = batch.objects.len();
-        warn!(%log_type, account, region, %day, objects, "batch lost its files");
+        warn!(%log_type, account, region, %day, objects, "batch files lost");
     }
 }
 
@@ -437,7 +437,8 @@ impl Bars {
 
     fn draw(&mut self, work: &Work) {
         let planned = work.state.planned.now();
-        // The percentage must not appear while the lines still show the state before it was known.
+        // The lines are updated first: when the bar shows a percentage, they must not show the state before the total
+        // was known.
         for (line, text) in self.lines.iter().zip(work.describe(&planned)) {
             line.set_message(printable(text));
             line.tick();

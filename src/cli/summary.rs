@@ -86,13 +86,6 @@ fn counted(objects: &Objects) -> String {
     )
 }
 
-fn lost_files(batches: u64) -> String {
-    let batches = HumanCount(batches);
-    format!(
-        "{batches} batches were converted again, because their files were lost before they were published"
-    )
-}
-
 fn summary(tally: &Tally, max_rejects: f64) -> String {
     let mut text = String::new();
     let objects = &tally.objects;
@@ -165,7 +158,8 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
         fact("requests", format!("{requests}, {failed} failed (retried or given up)"));
     }
     if tally.batches_with_lost_files > 0 {
-        fact("lost files", lost_files(tally.batches_with_lost_files));
+        let batches = HumanCount(tally.batches_with_lost_files);
+        fact("lost files", format!("batches converted again: {batches}"));
     }
     if tally.interrupted {
         fact(

@@ -15,7 +15,7 @@ const MAX_STAGED: usize = 3;
 /// Number of waiting objects above which no more batches are added, so that a plan does not fill the memory.
 const MAX_WAITING: usize = 50_000;
 
-/// A queue of batches. What has to be converted again can be put back.
+/// A queue of batches. Objects that must be converted again can be put back.
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
@@ -126,7 +126,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Records that a converted batch is finished. Puts `rest`, the part of the batch that must be converted again, back into
+    /// Records that a converted batch is finished. Puts `rest`, the objects that must be converted again, back into
     /// the queue.
     pub(super) fn finish(&self, index: usize, batch: &Batch, rest: Option<Batch>) {
         let mut state = self.state.lock().expect("no holder panics");

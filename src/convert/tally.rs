@@ -50,7 +50,7 @@ pub struct Tally {
     pub bytes_out: u64,
     /// Compressed bytes of archived objects, which are skipped.
     pub bytes_archived: u64,
-    /// Batches that were converted again, because their files were lost before they were published.
+    /// Batches whose files were lost before they were published. The run converts such a batch again.
     pub batches_with_lost_files: u64,
     /// Requests sent to remote stores.
     pub requests: u64,

@@ -44,8 +44,8 @@ pub struct Removed {
 /// Also deletes originals files of any age that belong to no claim and to no row or reject file. A run creates a claim
 /// before it publishes the claim's originals, so the claim of such a file must have been lost.
 ///
-/// A run that takes longer than `older_than` may lose its staged files. It then converts their objects again, or reports
-/// them, but no rows are lost.
+/// A run that takes longer than `older_than` may lose its staged files. It then converts their objects again, or
+/// reports these objects. No rows are lost.
 ///
 /// # Errors
 ///

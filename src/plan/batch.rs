@@ -23,8 +23,8 @@ pub struct Batch {
     pub partition: Arc<Partition>,
     /// The objects, sorted by name.
     pub objects: Vec<Object>,
-    /// Keys of the row and reject files that were lost before they were published, for each earlier attempt of this run
-    /// to convert the batch.
+    /// Keys of the row and reject files in the claims that were aborted because a file was lost. Contains one list for
+    /// each earlier attempt of this run.
     pub lost_files: Vec<Vec<String>>,
 }
 
@@ -139,7 +139,7 @@ impl Object {
 }
 
 impl Batch {
-    /// Returns a batch that has not been converted yet.
+    /// Returns a batch for which no files were lost.
     pub fn new(partition: Arc<Partition>, objects: Vec<Object>) -> Self {
         Self { partition, objects, lost_files: Vec::new() }
     }
@@ -160,8 +160,8 @@ impl Batch {
     }
 
     /// Returns the name for the batch's files: a hash of the objects, the settings that affect the output bytes, the
-    /// name of the run, and the names of files that earlier attempts lost. A name is thus never reused: another run that
-    /// aborts or removes the claim of a lost file would delete a new file with the same name.
+    /// name of the run, and the number of earlier attempts. Each attempt has its own name. Otherwise, another run that
+    /// aborts or removes the claim of an earlier attempt could delete the file of a later one.
     pub fn file_name(&self, settings: &str, run: &str) -> String {
         let mut hash = Sha256::new();
         for part in [env!("CARGO_PKG_VERSION"), settings, run] {
@@ -173,10 +173,7 @@ impl Batch {
             hash.update([0]);
             hash.update(object.listed.size.to_le_bytes());
         }
-        for lost in self.lost_files.iter().flatten() {
-            hash.update(lost);
-            hash.update([0]);
-        }
+        hash.update(vec![1; self.lost_files.len()]);
         hex(&hash.finalize()[..16]) + ".parquet"
     }
 }

@@ -34,16 +34,17 @@ def main():
     shutil.rmtree(arguments.work, ignore_errors=True)
     arguments.work.mkdir(parents=True)
     test = Test(arguments)
-    # A test in which nothing was interrupted would prove nothing.
-    def proves():
-        return arguments.rounds < 20 or test.counts["killed"] and test.counts["conflicts"]
+
+    def is_conclusive():
+        return arguments.rounds < 20 or (test.counts["killed"] and test.counts["conflicts"])
 
     number = 0
-    while number < arguments.rounds or not proves() and number < 10 * arguments.rounds:
+    # If no publication was killed or had a conflict, the test would prove nothing, so more rounds follow.
+    while number < arguments.rounds or (number < 10 * arguments.rounds and not is_conclusive()):
         test.round(number)
         number += 1
     print(f"ok     {number} rounds: {dict(sorted(test.counts.items()))}")
-    if not proves():
+    if not is_conclusive():
         sys.exit("FAILED no publication was killed, or none had a conflict")
 
 

@@ -93,7 +93,6 @@ class Cluster:
         self.url = f"spark://127.0.0.1:{port}"
         self.start("master", "127.0.0.1", "master.Master", "--host", "127.0.0.1", "--port", port,
                    "--webui-port", self.page)
-        wait_for("the master", lambda: self.alive() is not None)
         for host in HOSTS:
             self.start_worker(host)
 
@@ -106,6 +105,7 @@ class Cluster:
             self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
     def start_worker(self, host):
+        # A tuple, because `wait_for` continues to wait if the value is 0.
         (before,) = wait_for("the master", lambda: (n,) if (n := self.alive()) is not None else None)
         self.start(host, host, "worker.Worker", "--host", host, "--cores", 1, "--memory", "600m",
                    "--webui-port", 0, "--work-dir", self.work / f"worker-{host}", self.url)
@@ -130,7 +130,7 @@ class Cluster:
                     "spark.executor.memory=512m", "spark.ui.enabled=false", "spark.eventLog.enabled=true",
                     "spark.eventLog.compress=false", "spark.eventLog.rolling.enabled=false",
                     f"spark.eventLog.dir=file://{events}",
-                    # Tasks are scheduled only after both workers have registered.
+                    # Tasks start only after both workers have registered: the ratio refers to spark.cores.max.
                     "spark.cores.max=2", "spark.scheduler.minRegisteredResourcesRatio=1.0",
                     f"spark.scheduler.maxRegisteredResourcesWaitingTime={PATIENCE}s", *configuration]
         return [SPARK / "bin/spark-submit", "--master", self.url,

@@ -50,7 +50,7 @@ def screens(command, columns):
         if not output:
             break
         stream.feed(output)
-        # A read can end within a frame. The program draws a frame at most every 100 ms.
+        # A read can end within a frame. The program draws every 200 ms, so a pause of 20 ms ends a frame.
         while select.select([leader], [], [], 0.02)[0] and (output := read(leader)):
             stream.feed(output)
         yield [line.rstrip() for line in screen.display]
