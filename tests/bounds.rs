@@ -7,7 +7,7 @@ use alb2parquet::internals::logs::schema::LogType;
 use flate2::Compression;
 
 use crate::support::{
-    Line, OBJECT, Outcome, World, additional_memory, gzip, gzip_at, key, key_on, segments_of,
+    Line, OBJECT, Outcome, World, convert_measured, gzip, gzip_at, key, key_on, segments_of,
     text_of,
 };
 
@@ -84,10 +84,11 @@ fn few_rejects_are_decoded_in_one_call() {
 /// Converts objects with two threads. Returns the line and reject counts, and the peak memory use in MiB, without that of
 /// a small conversion.
 fn converted(world: &World) -> (u64, u64, u64) {
-    let run = world.convert_with(&["--json", "--threads", "2", "--max-rejects", "1"]).expect(0);
+    let (run, peak) = convert_measured(world, &["--max-rejects", "1"]);
+    let run = run.expect(0);
     let rejects = run.json()["rejects"].as_object().unwrap().clone();
     let rejects = rejects.values().map(|count| count.as_u64().unwrap()).sum();
-    (run.count("/lines"), rejects, additional_memory(&run) >> 20)
+    (run.count("/lines"), rejects, peak >> 20)
 }
 
 #[test]

@@ -345,16 +345,27 @@ pub(crate) fn open_dataset(out: &Path) -> Dataset {
     Dataset::open(target, opening).unwrap()
 }
 
-/// Returns the peak memory use of a conversion in bytes, without that of a small conversion: most of the latter is the
-/// program's code, whose size depends on the build.
-pub(crate) fn additional_memory(run: &Run) -> u64 {
+/// Converts objects with two threads. Returns the run and its peak memory use in bytes, without that of a small
+/// conversion: most of the latter is the program's code, whose size depends on the build.
+pub(crate) fn convert_measured(world: &World, args: &[&str]) -> (Run, u64) {
     static SMALL: OnceLock<u64> = OnceLock::new();
-    let peak = |run: &Run| run.count("/metrics/peak_memory_bytes");
+    let measured = |world: &World, args: &[&str]| {
+        let [source, out] = [world.source(), world.out()];
+        let fixed = ["convert", source.to_str().unwrap(), "--out", out.to_str().unwrap()];
+        let args = with_day(&[&["--json", "--threads", "2"], args].concat());
+        let mut command = program(&[&fixed[..], &args].concat());
+        // glibc raises this threshold after large buffers are freed. Later buffers then fragment its heap, so that the
+        // peak memory use of equal runs differs by 20 MiB.
+        let run = run_command(command.env("MALLOC_MMAP_THRESHOLD_", "1048576"));
+        let peak = run.count("/metrics/peak_memory_bytes");
+        (run, peak)
+    };
     let small = SMALL.get_or_init(|| {
         let world = World::with(gzip(text_of([Line::of(30).text()])));
-        peak(&world.convert_with(&["--json", "--threads", "2"]))
+        measured(&world, &[]).1
     });
-    peak(run).saturating_sub(*small)
+    let (run, peak) = measured(world, args);
+    (run, peak.saturating_sub(*small))
 }
 
 /// Writes an object to a path in a directory.
@@ -430,9 +441,7 @@ impl Run {
 /// Returns a command that runs the program with the given arguments.
 pub(crate) fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alb2parquet"));
-    // glibc raises this threshold after large buffers are freed. Later buffers then fragment its heap, so that the peak
-    // memory use of equal runs differs by 20 MiB.
-    command.args(args).env("MALLOC_MMAP_THRESHOLD_", "1048576");
+    command.args(args);
     command
 }
 
